@@ -1,0 +1,1 @@
+"""How Millrace runs: the complete command line, the local stack, jars, images."""

@@ -1,0 +1,61 @@
+"""Aerospike's bin types, by the names XDR's typed JSON gives them, and how each travels as text.
+
+In the normal form (see `schemas.events`) a bin is (name, type, value): `value` is text.
+
+| type    | value text                                  | Python value handed to the client |
+| int     | decimal digits, 64-bit signed               | int                               |
+| float   | JSON number, or NaN, Infinity, -Infinity    | float                             |
+| str     | the string itself                           | str                               |
+| bool    | true or false                               | bool                              |
+| blob    | Base64, standard alphabet, padded           | bytes                             |
+| hll     | Base64                                      | aerospike.HyperLogLog             |
+| list    | JSON array, exact text                      | list                              |
+| map     | JSON object, exact text                     | dict                              |
+| geojson | JSON object, exact text                     | aerospike.GeoJSON                 |
+| null    | (null) the bin was deleted                  | None                              |
+
+Lists and maps may carry an order: the type is then `list:ordered`, `map:key` or `map:key-value` (xdr-kafka: `ordered`, `order`).
+"""
+
+from enum import StrEnum
+
+
+class BinType(StrEnum):
+    """The types a bin may be declared as, and the types decoded bins carry."""
+
+    INT = "int"
+    FLOAT = "float"
+    STR = "str"
+    BOOL = "bool"
+    BLOB = "blob"
+    HLL = "hll"
+    LIST = "list"
+    MAP = "map"
+    GEOJSON = "geojson"
+
+
+NULL_TYPE = "null"
+LIST_ORDERED = "list:ordered"
+MAP_KEY_ORDERED = "map:key"
+MAP_KEY_VALUE_ORDERED = "map:key-value"
+
+BIN_TYPES: tuple[str, ...] = tuple(BinType)
+NORMAL_TYPES: frozenset[str] = frozenset((*BIN_TYPES, NULL_TYPE, LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED))
+
+MAX_BIN_NAME_BYTES = 15
+MAX_SET_NAME_BYTES = 63
+PRIVATE_BIN_PREFIX = "_mr_"
+"""Bins the mirror keeps for itself. Readers may ignore them; comparisons leave them out."""
+
+__all__ = [
+    "BIN_TYPES",
+    "BinType",
+    "LIST_ORDERED",
+    "MAP_KEY_ORDERED",
+    "MAP_KEY_VALUE_ORDERED",
+    "MAX_BIN_NAME_BYTES",
+    "MAX_SET_NAME_BYTES",
+    "NORMAL_TYPES",
+    "NULL_TYPE",
+    "PRIVATE_BIN_PREFIX",
+]

@@ -1,0 +1,66 @@
+"""The account of a micro-batch: every event in ends as applied, superseded, duplicate or dead."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from schemas.errors import Terminal
+
+LEDGER_DDL = (
+    "flow STRING, lane STRING, output STRING, epoch STRING, batch_id BIGINT, committed_at TIMESTAMP, "
+    "rows_read BIGINT, unselected BIGINT, events_in BIGINT, applied BIGINT, superseded BIGINT, duplicate BIGINT, dead BIGINT, "
+    "past_horizon BIGINT, seconds DOUBLE, max_lut_ms BIGINT, start_offsets STRING, end_offsets STRING"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One output's account of one micro-batch.
+
+    epoch:         identity of the checkpoint (the id in Spark's `metadata` file); a new checkpoint is a new epoch.
+    rows_read:     Kafka messages read; unselected: of these, events of namespaces and sets the flow does not name.
+    events_in:     rows_read - unselected = applied + superseded + duplicate + dead.
+    past_horizon:  of the applied, events older than the tombstone horizon that created a record (alarm, not a sum).
+    seconds:       wall time of the batch in this output. committed_at: ISO 8601 UTC.
+    max_lut_ms:    newest last-update time seen, or None; the base of lag in time.
+    start_offsets, end_offsets: JSON {topic: {partition: offset}}; end is exclusive.
+    """
+
+    flow: str
+    lane: str
+    output: str
+    epoch: str
+    batch_id: int
+    committed_at: str
+    rows_read: int
+    unselected: int
+    events_in: int
+    applied: int
+    superseded: int
+    duplicate: int
+    dead: int
+    past_horizon: int
+    seconds: float
+    max_lut_ms: int | None
+    start_offsets: str
+    end_offsets: str
+
+    def require_balance(self) -> None:
+        """Raise Terminal E410 unless the sums hold. Called for every batch before it is committed."""
+        out = self.applied + self.superseded + self.duplicate + self.dead
+        if self.events_in != out or self.rows_read != self.events_in + self.unselected:
+            raise Terminal(
+                "E410",
+                f"events in {self.events_in} (read {self.rows_read}, unselected {self.unselected}) but applied {self.applied} "
+                f"+ superseded {self.superseded} + duplicate {self.duplicate} + dead {self.dead} = {out}",
+                flow=self.flow,
+                lane=self.lane,
+                output=self.output,
+                batch_id=self.batch_id,
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON and tables."""
+        return asdict(self)
+
+
+__all__ = ["LEDGER_DDL", "LedgerRow"]

@@ -1,0 +1,1 @@
+"""Destinations for change events, each safe under repetition and reordering."""
