@@ -1,0 +1,16 @@
+"""Fixtures every test may use."""
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.support.spark import start_session
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One Spark session per test process. Tests must not stop it; they set and restore what they change."""
+    session = start_session(tmp_path_factory.mktemp("spark"))
+    yield session
+    session.stop()

@@ -1,0 +1,1 @@
+"""What tests share: Spark sessions, encoders, oracles."""
