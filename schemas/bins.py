@@ -18,6 +18,7 @@ Lists and maps may carry an order: the type is then `list:ordered`, `map:key` or
 """
 
 from enum import StrEnum
+from typing import Any
 
 
 class BinType(StrEnum):
@@ -32,6 +33,36 @@ class BinType(StrEnum):
     LIST = "list"
     MAP = "map"
     GEOJSON = "geojson"
+
+
+class GeoJson(str):
+    """A GeoJSON value as its JSON text."""
+
+    __slots__ = ()
+
+
+class Hll(bytes):
+    """A HyperLogLog as the server's own bytes."""
+
+    __slots__ = ()
+
+
+class OrderedList(list[Any]):
+    """A list the server keeps sorted by value."""
+
+    __slots__ = ()
+
+
+class KeyOrderedMap(dict[Any, Any]):
+    """A map the server keeps sorted by key."""
+
+    __slots__ = ()
+
+
+class KeyValueOrderedMap(dict[Any, Any]):
+    """A map the server keeps sorted by key and indexed by value."""
+
+    __slots__ = ()
 
 
 NULL_TYPE = "null"
@@ -50,6 +81,11 @@ PRIVATE_BIN_PREFIX = "_mr_"
 __all__ = [
     "BIN_TYPES",
     "BinType",
+    "GeoJson",
+    "Hll",
+    "KeyOrderedMap",
+    "KeyValueOrderedMap",
+    "OrderedList",
     "LIST_ORDERED",
     "MAP_KEY_ORDERED",
     "MAP_KEY_VALUE_ORDERED",

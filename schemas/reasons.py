@@ -30,7 +30,7 @@ _REASONS = (
     Reason(
         "D202",
         "value the client would damage",
-        "A string holds NUL or a lone surrogate, or a map key is not an integer, string or blob: the client would cut or drop it.",
+        "A string holds NUL or a lone surrogate, or a map key is not an integer, string or blob: it would be cut or dropped.",
     ),
     Reason("D203", "value out of range", "An integer needs more than 64 bits, or a time to live more than ten years."),
     Reason("D204", "record too large", "The server refuses the record as too large."),
@@ -39,6 +39,7 @@ _REASONS = (
         "D206", "user key contradicts digest", "The digest of set and user key is not the event's digest: either may be damaged."
     ),
     Reason("D207", "set name too long", "The set name is longer than Aerospike's 63 bytes."),
+    Reason("D208", "reserved bin name", "A bin name begins with `_mr_`, which the mirror keeps for itself."),
 )
 
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _REASONS}
