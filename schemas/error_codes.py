@@ -41,6 +41,24 @@ _KINDS = (
         "Change the option or the server setting named in the message.",
     ),
     ErrorKind(
+        "E130",
+        "Local server did not start",
+        "A process of the local stack ended or did not answer in time after it was started.",
+        "Read its log: `millrace local logs`. `millrace local down --purge` gives up its data and starts over.",
+    ),
+    ErrorKind(
+        "E131",
+        "Port taken",
+        "A port that a local server is to use is held by another process.",
+        "End that process, or choose another port; see `millrace local up --help`.",
+    ),
+    ErrorKind(
+        "E132",
+        "Local stack is not running",
+        "The command needs the local stack, or a part of it, and it does not run.",
+        "Start it with `millrace local up`.",
+    ),
+    ErrorKind(
         "E210",
         "Aerospike not reachable",
         "No node answered, or the cluster answered that it cannot serve now. No event of the call was applied.",

@@ -1,0 +1,269 @@
+"""A real Kafka broker on this machine: KRaft, one process that is broker and controller, started from the resolved jars.
+
+The data folder keeps the cluster id and the log; a broker started again on it has everything that was acknowledged, also
+after SIGKILL. Client side: confluent_kafka's admin client.
+"""
+
+import subprocess
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from deploy.local import ports, process
+from deploy.local.java import java_command
+from deploy.paths import jars_folder
+from schemas.errors import ConfigError, Retryable
+
+HEAP = "512m"
+START_TIMEOUT_S = 90.0
+LOGGING = Path(__file__).with_name("kafka-log4j2.xml")
+JVM_OPTIONS = (
+    f"-Xmx{HEAP}",
+    # One small heap on shared cores: the serial collector has the least threads and the shortest start.
+    "-XX:+UseSerialGC",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "-Dkafka.logs.dir=.",
+    # The MBean of log4j is of no use here.
+    "-Dlog4j2.disableJmx=true",
+    f"-Dlog4j2.configurationFile={LOGGING}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker that was started here: address, data folder, process."""
+
+    address: str
+    """host:port for bootstrap.servers."""
+    controller_port: int
+    data: Path
+    process: process.Process
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def port(self) -> int:
+        """The port clients use."""
+        return int(self.address.rpartition(":")[2])
+
+    def stop(self, grace_s: float = 15.0) -> bool:
+        """Shut down in order; False when it did not run. Data and address stay for `restart`."""
+        return self.process.stop(grace_s)
+
+    def kill(self) -> bool:
+        """SIGKILL, as a crash: no shutdown, no flush."""
+        return self.process.kill()
+
+    def restart(self, timeout_s: float = START_TIMEOUT_S) -> "Broker":
+        """Start again on the same data and the same address, and wait until it answers. Stops it first if it runs."""
+        self.stop()
+        again = launch_broker(self.data, self.port, self.controller_port, dict(self.settings))
+        again.wait_ready(timeout_s)
+        return again
+
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S, tick: Callable[[], None] = lambda: None) -> None:
+        """Return when a metadata request is answered. Raises ConfigError E130 when the process ends or time runs out."""
+        deadline = time.monotonic() + timeout_s
+        host, port = self.address.rsplit(":", 1)
+        while True:
+            if not self.process.alive:
+                raise _did_not_start(self.process, "the process ended")
+            # A client that meets a closed port backs off for long; the port is asked first.
+            if ports.answers(host, int(port)) and metadata_problem(self.address, 2.0) is None:
+                return
+            if time.monotonic() > deadline:
+                raise _did_not_start(self.process, f"no answer within {timeout_s:.0f} s")
+            tick()
+            time.sleep(0.1)
+
+
+def start_broker(
+    data_dir: Path,
+    *,
+    port: int | None = None,
+    controller_port: int | None = None,
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+) -> Broker:
+    """Start a broker with its data, log and pid file in `data_dir`, and wait until it answers.
+
+    settings: more lines for server.properties, for example {"log.retention.ms": "60000"}; they win over ours.
+    Raises:   ConfigError E110 (no Java, no jars), E130 (did not start), E131 (port taken).
+    """
+    if port is None or controller_port is None:
+        chosen = ports.free_ports(2)
+        port, controller_port = port or chosen[0], controller_port or chosen[1]
+    broker = launch_broker(data_dir, port, controller_port, settings)
+    try:
+        broker.wait_ready(timeout_s)
+    except BaseException:
+        broker.stop()
+        raise
+    return broker
+
+
+def launch_broker(data_dir: Path, port: int, controller_port: int, settings: Mapping[str, str] | None = None) -> Broker:
+    """Start a broker without waiting. One that runs already on this folder is returned as it is."""
+    data_dir = data_dir.absolute()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    broker = Broker(
+        f"127.0.0.1:{port}", controller_port, data_dir, process.at("kafka", data_dir), tuple((settings or {}).items())
+    )
+    if broker.process.alive:
+        return broker
+    for wanted in (port, controller_port):
+        if not ports.is_free(wanted):
+            raise ConfigError("E131", f"port {wanted} for Kafka is taken by another process")
+    properties = data_dir / "server.properties"
+    properties.write_text(_server_properties(data_dir, port, controller_port, settings or {}))
+    java, class_path = java_command(), _class_path()
+    _format(java, class_path, data_dir, properties)
+    started = process.start(
+        "kafka", [java, *JVM_OPTIONS, "-cp", class_path, "kafka.Kafka", str(properties)], data_dir, cwd=data_dir
+    )
+    return replace(broker, process=started)
+
+
+def metadata_problem(bootstrap: str, timeout_s: float = 5.0) -> str | None:
+    """Why a metadata request to `bootstrap` fails; None when a broker answers. Never raises for an unreachable one."""
+    try:
+        metadata = _admin(bootstrap).list_topics(timeout=timeout_s)
+    except KafkaException as problem:
+        return str(problem.args[0].str())
+    return None if metadata.brokers else "the answer names no broker"
+
+
+def create_topics(
+    bootstrap: str,
+    topics: Sequence[str],
+    *,
+    partitions: int = 2,
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float = 30.0,
+) -> list[str]:
+    """Create those of `topics` that do not exist, and wait until every partition has a leader. Returns the created ones.
+
+    settings: topic settings, for example {"retention.ms": "60000", "cleanup.policy": "delete"}.
+    Raises:   Retryable E220 when the broker refuses or does not answer.
+    """
+    admin = _admin(bootstrap)
+    wanted = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(settings or {})) for name in topics]
+    created = []
+    for name, future in admin.create_topics(wanted, request_timeout=timeout_s).items() if wanted else ():
+        try:
+            future.result()
+            created.append(name)
+        except KafkaException as problem:
+            if problem.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Retryable(
+                    "E220", f"topic {name} cannot be created: {problem.args[0].str()}", address=bootstrap
+                ) from problem
+    _wait_for_leaders(admin, topics, timeout_s, bootstrap)
+    return created
+
+
+def delete_topics(bootstrap: str, topics: Sequence[str], *, timeout_s: float = 30.0) -> None:
+    """Delete `topics`; one that does not exist is no error. Raises Retryable E220."""
+    for name, future in _admin(bootstrap).delete_topics(list(topics), request_timeout=timeout_s).items() if topics else ():
+        try:
+            future.result()
+        except KafkaException as problem:
+            if problem.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise Retryable(
+                    "E220", f"topic {name} cannot be deleted: {problem.args[0].str()}", address=bootstrap
+                ) from problem
+
+
+def _wait_for_leaders(admin: AdminClient, topics: Sequence[str], timeout_s: float, bootstrap: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        known = admin.list_topics(timeout=timeout_s).topics
+        if all(
+            name in known and known[name].partitions and all(p.leader >= 0 for p in known[name].partitions.values())
+            for name in topics
+        ):
+            return
+        if time.monotonic() > deadline:
+            raise Retryable("E220", f"topics {', '.join(topics)} have no leader after {timeout_s:.0f} s", address=bootstrap)
+        time.sleep(0.05)
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    # What goes wrong comes back as an exception; librdkafka's own lines on stderr would only repeat it.
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None, "socket.timeout.ms": 10_000})
+
+
+def _class_path() -> str:
+    folder = jars_folder("kafka")
+    if not list(folder.glob("kafka_2.13-*.jar")):
+        raise ConfigError("E110", f"Kafka's jars are not in {folder}")
+    return f"{folder}/*"
+
+
+def _server_properties(data: Path, port: int, controller_port: int, settings: Mapping[str, str]) -> str:
+    lines = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": str(data / "log"),
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "num.partitions": "4",
+        # After a crash the controller lets a broker back only when the session of the crashed one has run out (default 9 s).
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "500",
+        # A misspelled topic is an error, not a new topic.
+        "auto.create.topics.enable": "false",
+        # Large records of the source fit, as XDR deployments set it.
+        "message.max.bytes": str(16 * 1024 * 1024),
+        **settings,
+    }
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+def _format(java: str, class_path: str, data: Path, properties: Path) -> None:
+    """Format the log folder once; the cluster id is kept beside it, so that half a formatting is repeated with the same id."""
+    if (data / "log" / "meta.properties").exists():
+        return
+    kept = data / "cluster.id"
+    if not kept.exists():
+        # Kafka's form of a cluster id: 16 bytes, URL-safe Base64 without padding.
+        kept.write_text(urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode())
+    command = [java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOGGING}"]
+    command += [
+        "-cp",
+        class_path,
+        "kafka.tools.StorageTool",
+        "format",
+        "--ignore-formatted",
+        "-t",
+        kept.read_text(),
+        "-c",
+        str(properties),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=data)
+    if done.returncode:
+        raise ConfigError("E130", f"Kafka cannot format {data / 'log'}: {(done.stdout + done.stderr).strip()[-500:]}")
+
+
+def _did_not_start(broker: process.Process, why: str) -> ConfigError:
+    return ConfigError("E130", f"Kafka did not start: {why}. Its last lines:\n{broker.log_tail(8)}", log=broker.log_file)
+
+
+__all__ = ["Broker", "create_topics", "delete_topics", "launch_broker", "metadata_problem", "start_broker"]

@@ -1,0 +1,1 @@
+"""What `make setup` runs before any package is installed: standard library only."""
