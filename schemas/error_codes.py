@@ -41,6 +41,12 @@ _KINDS = (
         "Change the option or the server setting named in the message.",
     ),
     ErrorKind(
+        "E121",
+        "Delta table cannot be used as configured",
+        "The path of a table holds something else than a Delta table, or a table whose columns, partitioning or properties do not fit.",
+        "Name another path, or change the table or the flow as the message says. Nothing was written.",
+    ),
+    ErrorKind(
         "E130",
         "Local server did not start",
         "A process of the local stack ended or did not answer in time after it was started.",
@@ -77,6 +83,12 @@ _KINDS = (
         "The runner retries with back-off. Check bootstrap servers, network and credentials.",
     ),
     ErrorKind(
+        "E230",
+        "Delta table not reachable",
+        "The table's log could not be read or written: storage away, or another writer kept winning the commit.",
+        "The runner retries with back-off. Check the storage; find other writers of the table with its history.",
+    ),
+    ErrorKind(
         "E310",
         "Aerospike write in doubt",
         "Writes timed out after they were sent and the batch's deadline passed before their outcome was known.",
@@ -87,6 +99,48 @@ _KINDS = (
         "Ledger does not balance",
         "In a batch, events in differ from applied + superseded + duplicate + dead.",
         "A defect: keep the checkpoint and the log, and report it with the batch named in the message.",
+    ),
+    ErrorKind(
+        "E420",
+        "Checkpoint is in use",
+        "Another driver holds the lease of this checkpoint; two drivers would both run the same batches.",
+        "Stop the driver named, or wait for it to end. The lease is released by itself when that process dies.",
+    ),
+    ErrorKind(
+        "E421",
+        "Checkpoint is damaged",
+        "A file of the checkpoint is missing, torn or contradicts the others; starting would repeat or skip batches.",
+        "Restore the checkpoint from a backup. Do not edit or delete single files: Spark may run batches twice.",
+    ),
+    ErrorKind(
+        "E422",
+        "Checkpoint is older than the table",
+        "The table already holds batches of this checkpoint beyond the last one the checkpoint knows; their ids would be skipped unread.",
+        "Bring back the newer checkpoint, or start with a fresh checkpoint folder and adopt the table.",
+    ),
+    ErrorKind(
+        "E423",
+        "Table belongs to another checkpoint",
+        "The table holds batches of this flow's output written from another checkpoint; reading Kafka again would append events twice.",
+        "Start from the checkpoint that wrote the table, name a new table, or adopt the table and accept what overlaps.",
+    ),
+    ErrorKind(
+        "E424",
+        "Lease lost",
+        "The lease of the checkpoint was taken by another driver while this one ran, or could not be renewed in time.",
+        "The flow stops before its next batch. Find out why two drivers were started; check clock and storage.",
+    ),
+    ErrorKind(
+        "E425",
+        "Journal file is damaged",
+        "A file with ledger rows that are not yet in the ledger table cannot be read.",
+        "Look at the file named. If its batch is in the ledger table, delete the file; otherwise keep it and report it.",
+    ),
+    ErrorKind(
+        "E426",
+        "Table was restored",
+        "The table was set back to an older version after this checkpoint's last batch; the batches taken away would be missing.",
+        "Restore the checkpoint that belongs to that version, or start with a fresh one and adopt the table.",
     ),
 )
 

@@ -1,0 +1,133 @@
+"""Contracts of the Delta tables: history of events, dead letters. (The ledger's is in `schemas.ledger`.)
+
+Columns are given as Spark DDL so that this module needs no Spark. A bin declared in the flow is a typed column of `bins`:
+
+| declared | column | holds |
+| int | BIGINT | the 64-bit integer |
+| float | DOUBLE | the double, NaN and infinities included |
+| str | STRING | the string |
+| bool | BOOLEAN | |
+| blob, hll | BINARY | the bytes |
+| list, map, geojson | STRING | the exact JSON text |
+
+What such a column cannot hold (a bin nobody declared, a value of another type, a deleted bin) stays in `other_bins` with its own
+type and text, so that nothing of an event is dropped.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from schemas.bins import BinType
+
+BIN_VALUE_DDL = "STRUCT<type: STRING, value: STRING>"
+BIN_MAP_DDL = f"MAP<STRING, {BIN_VALUE_DDL}>"
+
+TYPED_COLUMN: dict[BinType, str] = {
+    BinType.INT: "BIGINT",
+    BinType.FLOAT: "DOUBLE",
+    BinType.STR: "STRING",
+    BinType.BOOL: "BOOLEAN",
+    BinType.BLOB: "BINARY",
+    BinType.HLL: "BINARY",
+    BinType.LIST: "STRING",
+    BinType.MAP: "STRING",
+    BinType.GEOJSON: "STRING",
+}
+
+PARTITION_COLUMN = "lut_date"
+"""UTC date of `lut_ms`; of `kafka_timestamp` for events without ordering data, so that every event has a date."""
+
+_REFUSED_IN_COLUMN_NAMES = frozenset(" ,;{}()\n\t=")
+"""What Delta refuses in a column name of a table without column mapping (delta: SchemaUtils, checkFieldNames)."""
+
+
+class BinColumns(NamedTuple):
+    """How declared bins become columns. `aside`: declared, but kept in `other_bins`, because they cannot be columns here."""
+
+    typed: dict[str, BinType]
+    aside: dict[str, str]
+
+
+def bin_columns(declared: Mapping[str, BinType]) -> BinColumns:
+    """Which declared bins become columns of `bins`, and which stay in `other_bins`, each with the reason.
+
+    Bins whose names differ only in case are distinct in Aerospike and one column in Spark and Delta, so none of them gets the
+    column: which one wins must not depend on their order. Names with characters Delta refuses cannot be columns either.
+    """
+    folded: dict[str, list[str]] = {}
+    for name in declared:
+        folded.setdefault(name.lower(), []).append(name)
+    typed: dict[str, BinType] = {}
+    aside: dict[str, str] = {}
+    for name, kind in declared.items():
+        twins = [other for other in folded[name.lower()] if other != name]
+        refused = sorted(_REFUSED_IN_COLUMN_NAMES & set(name))
+        if twins:
+            aside[name] = f"differs only in case from {', '.join(map(repr, twins))}"
+        elif refused or not name:
+            aside[name] = f"Delta refuses {''.join(refused)!r} in column names" if refused else "an empty name cannot be a column"
+        else:
+            typed[name] = BinType(kind)
+    return BinColumns(typed, aside)
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+_IDENTITY_DDL = (
+    "namespace STRING, `set` STRING, digest BINARY, user_key STRUCT<type: STRING, value: STRING>, op STRING, durable BOOLEAN, "
+    "gen INT, lut_ms BIGINT, exp_s BIGINT"
+)
+_ORIGIN_DDL = (
+    "topic STRING, `partition` INT, `offset` BIGINT, kafka_timestamp TIMESTAMP, "
+    "flow STRING, output STRING, epoch STRING, batch_id BIGINT"
+)
+
+
+def history_ddl(declared: Mapping[str, BinType] | None) -> str:
+    """Columns of a history table, one row per event.
+
+    declared: bins and their types, or None for schemaless, where `bins` is a map of name to (type, value text).
+    Columns:  identity (namespace, set, digest, user_key); op, durable; version (gen, lut_ms) and expiry (exp_s); bins; with
+              declared bins also `other_bins` (what the columns cannot hold) and `bin_types` (bins whose own type says more than
+              the declared one, such as `list:ordered`); place in Kafka; flow, output, epoch and batch that wrote the row;
+              `lut_date` (partition).
+    """
+    if declared is None:
+        bins = f"bins {BIN_MAP_DDL}"
+    else:
+        fields = ", ".join(f"{_quoted(name)}: {TYPED_COLUMN[kind]}" for name, kind in bin_columns(declared).typed.items())
+        struct = f"bins STRUCT<{fields}>, " if fields else ""
+        bins = f"{struct}other_bins {BIN_MAP_DDL}, bin_types MAP<STRING, STRING>"
+    return f"{_IDENTITY_DDL}, {bins}, {_ORIGIN_DDL}, {PARTITION_COLUMN} DATE"
+
+
+HISTORY_STATS_COLUMNS = "namespace,`set`,digest,gen,lut_ms,topic,`partition`,`offset`,kafka_timestamp,epoch,batch_id"
+"""What Delta keeps minima and maxima of (`delta.dataSkippingStatsColumns`): what people look up by, never the bins."""
+
+DEAD_LETTERS_DDL = (
+    "flow STRING, lane STRING, output STRING, epoch STRING, batch_id BIGINT, code STRING, detail STRING, "
+    "topic STRING, `partition` INT, `offset` BIGINT, kafka_timestamp TIMESTAMP, key BINARY, value BINARY, "
+    "headers ARRAY<STRUCT<key: STRING, value: BINARY>>, format STRING, namespace STRING, digest BINARY, seen_at TIMESTAMP"
+)
+"""One row per event that could not be decoded (`output` null) or that one output cannot hold (`output` names it).
+
+key, value: the original bytes. headers: null when the source did not ask Kafka for them. namespace, digest: null when not known.
+seen_at: when it was written. (topic, partition, offset, output) is a letter's identity within a flow.
+"""
+
+DEAD_LETTERS_STATS_COLUMNS = "output,epoch,batch_id,code,topic,`partition`,`offset`,kafka_timestamp,namespace,seen_at"
+
+__all__ = [
+    "BIN_MAP_DDL",
+    "BIN_VALUE_DDL",
+    "BinColumns",
+    "DEAD_LETTERS_DDL",
+    "DEAD_LETTERS_STATS_COLUMNS",
+    "HISTORY_STATS_COLUMNS",
+    "PARTITION_COLUMN",
+    "TYPED_COLUMN",
+    "bin_columns",
+    "history_ddl",
+]
