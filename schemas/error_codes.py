@@ -43,26 +43,38 @@ _KINDS = (
     ErrorKind(
         "E121",
         "Delta table cannot be used as configured",
-        "The path of a table holds something else than a Delta table, or a table whose columns, partitioning or properties do not fit.",
+        "The table's path holds something that is not a Delta table, or one whose columns, partitions or properties do not fit.",
         "Name another path, or change the table or the flow as the message says. Nothing was written.",
     ),
     ErrorKind(
-        "E130",
+        "E140",
         "Local server did not start",
         "A process of the local stack ended or did not answer in time after it was started.",
         "Read its log: `millrace local logs`. `millrace local down --purge` gives up its data and starts over.",
     ),
     ErrorKind(
-        "E131",
+        "E141",
         "Port taken",
         "A port that a local server is to use is held by another process.",
         "End that process, or choose another port; see `millrace local up --help`.",
     ),
     ErrorKind(
-        "E132",
+        "E142",
         "Local stack is not running",
         "The command needs the local stack, or a part of it, and it does not run.",
         "Start it with `millrace local up`.",
+    ),
+    ErrorKind(
+        "E143",
+        "Change emission of the embedded node is not valid",
+        "An option of `--xdr` is unknown, missing, given twice or out of range, or names a namespace the node does not have.",
+        "Mend the option named in the message; docs/embedded-node.md lists them.",
+    ),
+    ErrorKind(
+        "E144",
+        "Fault cannot be set",
+        "The embedded node does not know the fault or an option of it, or did not answer.",
+        "Mend what the message names; `millrace local fault --help` and docs/embedded-node.md list faults and options.",
     ),
     ErrorKind(
         "E210",
@@ -115,13 +127,13 @@ _KINDS = (
     ErrorKind(
         "E422",
         "Checkpoint is older than the table",
-        "The table already holds batches of this checkpoint beyond the last one the checkpoint knows; their ids would be skipped unread.",
+        "The table holds batches of this checkpoint beyond the last one the checkpoint knows; events would be skipped unread.",
         "Bring back the newer checkpoint, or start with a fresh checkpoint folder and adopt the table.",
     ),
     ErrorKind(
         "E423",
         "Table belongs to another checkpoint",
-        "The table holds batches of this flow's output written from another checkpoint; reading Kafka again would append events twice.",
+        "The table holds batches of this output written from another checkpoint; events read again would be appended twice.",
         "Start from the checkpoint that wrote the table, name a new table, or adopt the table and accept what overlaps.",
     ),
     ErrorKind(
