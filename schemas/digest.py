@@ -1,0 +1,53 @@
+"""A record's digest from its set and user key, and which kind of user key a digest proves.
+
+digest = RIPEMD-160(set name || type byte || key bytes): type 1 integer (8 bytes big-endian), 3 string (UTF-8), 4 blob. The
+namespace is not hashed (aerospike-client-java: util/Crypto.java; published connector output agrees).
+"""
+
+import hashlib
+from base64 import b64decode
+from binascii import Error as Base64Error
+
+DIGEST_BYTES = 20
+_ripemd160 = hashlib.new("ripemd160").copy
+
+
+class KeyMismatch(ValueError):
+    """The user key's digest is not the record's."""
+
+
+def digest_of(set_name: str | None, user_key: int | str | bytes) -> bytes:
+    """The 20-byte digest of a record. Raises OverflowError for integers beyond 64 bits."""
+    hasher = _ripemd160()
+    if isinstance(user_key, str):
+        hasher.update(f"{set_name or ''}\x03{user_key}".encode())
+    elif isinstance(user_key, bytes):
+        hasher.update(f"{set_name or ''}\x04".encode() + user_key)
+    else:
+        hasher.update(f"{set_name or ''}\x01".encode() + user_key.to_bytes(8, "big", signed=True))
+    return hasher.digest()
+
+
+def resolve_user_key(set_name: str | None, user_key: int | str | bytes, digest: bytes) -> int | str | bytes:
+    """The user key in the type its digest proves: in JSON a blob key and a string key look alike.
+
+    Raises KeyMismatch when neither reading of the key gives the digest: key or digest is damaged, or a transformer rewrote one.
+    """
+    try:
+        if digest_of(set_name, user_key) == digest:
+            return user_key
+    except (OverflowError, UnicodeEncodeError):
+        raise KeyMismatch("the user key cannot be a key of Aerospike") from None
+    if isinstance(user_key, str):
+        try:
+            blob = b64decode(user_key, validate=True)
+        except (Base64Error, ValueError):
+            blob = None
+        if blob is not None and digest_of(set_name, blob) == digest:
+            return blob
+    raise KeyMismatch(
+        f"digest of set {set_name!r} and the {type(user_key).__name__} user key is not the event's digest {digest.hex()}"
+    )
+
+
+__all__ = ["DIGEST_BYTES", "KeyMismatch", "digest_of", "resolve_user_key"]

@@ -1,0 +1,146 @@
+"""One micro-batch's work, prepared: what fits, what wins among events of one record, and what each winner needs."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.digest import KeyMismatch, resolve_user_key
+from schemas.events import DELETE, ChangeEvent
+from sinks.aerospike.config import MirrorConfig
+from sinks.aerospike.rank import is_older_rank, rank_of
+from sinks.aerospike.values import BinOperations, Unfit, bin_operations, set_problem
+from sinks.contract import DUPLICATE, SUPERSEDED, Disposition, Outcome
+
+EXPIRING = 0
+DELETED = 1
+MAX_TTL_S = 315_360_000
+_USUAL_BYTES = 512
+_ROOM_FOR_NAMES = 64
+
+
+class Item:
+    """One event on its way into the mirror: the newest of its record in this call.
+
+    rank, kind:   what it is compared by; kind is DELETED for deletes and EXPIRING otherwise (a delete outranks a write of
+                  its own version).
+    key:          as a write sends it, with the user key when known; digest_key: for reads and removals, which need no set.
+    losers:       indexes of the record's other events of this call, newest first: tried in turn should this one be refused.
+    marked_here:  whether this batch wrote the tombstone (or expiry mark) of this event.
+    verdict:      the outcome that stands once the last look at the tombstones is over.
+    undo_rank:    rank of the tombstone that takes a created record away again.
+    """
+
+    __slots__ = (
+        *("index", "event", "rank", "kind", "operations", "key", "digest_key", "mark_key", "losers", "size_bytes"),
+        *("marked_here", "verdict", "undo_rank", "attempts", "last_code"),
+    )
+
+    def __init__(self, index: int, event: ChangeEvent, rank: int, operations: BinOperations | None, key: tuple[Any, ...]) -> None:
+        self.index = index
+        self.event = event
+        self.rank = rank
+        self.kind = DELETED if event.op == DELETE else EXPIRING
+        self.operations = operations
+        self.key = key
+        self.digest_key: tuple[Any, ...] = ()
+        self.mark_key: tuple[Any, ...] = ()
+        self.losers: list[int] | None = None
+        self.size_bytes = _USUAL_BYTES
+        self.marked_here = False
+        self.verdict: Outcome | None = None
+        self.undo_rank = 0
+        self.attempts = 0
+        self.last_code = 0
+
+
+def prepare(event: ChangeEvent, index: int, rank: int, config: MirrorConfig) -> Item | Outcome:
+    """The event as an Item, or the Outcome that rejects it. Nothing is sent."""
+    digest = bytearray(event.digest)
+    operations: BinOperations | None = None
+    key: tuple[Any, ...] = (config.namespace, event.set, None, digest)
+    if event.op != DELETE:
+        problem = set_problem(event.set)
+        if problem is not None:
+            return _reject(problem)
+        fitted = bin_operations(event.bins)
+        if isinstance(fitted, Unfit):
+            return _reject(fitted)
+        operations = fitted
+        if event.exp_s is not None and event.exp_s - time.time() > MAX_TTL_S:
+            return Outcome(Disposition.REJECTED, "D203", f"expiry {event.exp_s} is more than ten years away, Aerospike's limit")
+        if config.send_key and event.user_key is not None:
+            try:
+                key = (config.namespace, event.set, _for_client(resolve_user_key(event.set, event.user_key, event.digest)))
+            except KeyMismatch as error:
+                return Outcome(Disposition.REJECTED, "D206", str(error))
+    item = Item(index, event, rank, operations, key)
+    item.digest_key = (config.namespace, None, None, digest)
+    item.mark_key = (config.namespace, config.tombstone_set, digest)
+    if operations is not None:
+        item.size_bytes = _size_bytes(event.bins)
+    return item
+
+
+def rank_and_dedupe(events: Sequence[ChangeEvent], config: MirrorConfig, outcomes: list[Outcome | None]) -> list[Item]:
+    """Winners of the call, oldest first. Losers and rejected events get their outcome at once.
+
+    Every event that fits is a candidate; per record the highest rank wins. Losers of the winner's own rank and kind are
+    duplicates, all others superseded.
+    """
+    winners: dict[bytes, Item] = {}
+    for index, event in enumerate(events):
+        prepared = prepare(event, index, rank_of(event), config)
+        if isinstance(prepared, Outcome):
+            outcomes[index] = prepared
+            continue
+        standing = winners.get(event.digest)
+        if standing is None:
+            winners[event.digest] = prepared
+            continue
+        if outranks(prepared.rank, prepared.kind, standing.rank, standing.kind):
+            prepared.losers = [standing.index, *(standing.losers or ())]
+            winners[event.digest] = prepared
+            winner, loser = prepared, standing
+        else:
+            winner, loser = standing, prepared
+            standing.losers = _newest_first([*(standing.losers or ()), index], events)
+        same = loser.rank == winner.rank and loser.kind == winner.kind
+        outcomes[loser.index] = DUPLICATE if same else SUPERSEDED
+    items = list(winners.values())
+    items.sort(key=lambda item: item.rank)
+    return items
+
+
+def outranks(rank: int, kind: int, other_rank: int, other_kind: int) -> bool:
+    """Whether (rank, kind) stands strictly above the other."""
+    return is_older_rank(other_rank, rank) or (rank == other_rank and kind > other_kind)
+
+
+def _newest_first(indexes: list[int], events: Sequence[ChangeEvent]) -> list[int]:
+    ordered: list[int] = []
+    for index in indexes:
+        at = 0
+        while at < len(ordered) and is_older_rank(rank_of(events[index]), rank_of(events[ordered[at]])):
+            at += 1
+        ordered.insert(at, index)
+    return ordered
+
+
+def _reject(problem: Unfit) -> Outcome:
+    return Outcome(Disposition.REJECTED, problem.code, problem.detail)
+
+
+def _for_client(user_key: int | str | bytes) -> int | str | bytearray:
+    return bytearray(user_key) if isinstance(user_key, bytes) else user_key
+
+
+def _size_bytes(bins: dict[str, Any]) -> int:
+    """Roughly what the record weighs on the wire: exact enough to keep a call of large records small."""
+    size = _USUAL_BYTES
+    for value in bins.values():
+        if isinstance(value, str | bytes | list | dict) and len(value) > _ROOM_FOR_NAMES:
+            size += len(value) if isinstance(value, str | bytes) else len(repr(value))
+    return size
+
+
+__all__ = ["DELETED", "EXPIRING", "Item", "MAX_TTL_S", "outranks", "prepare", "rank_and_dedupe"]

@@ -1,0 +1,52 @@
+"""The check before the first write: do once, without data, what writing will do."""
+
+from typing import Any
+
+import aerospike
+from aerospike import exception as ex
+
+from schemas.errors import ConfigError, MillraceError, Retryable
+from sinks.aerospike.classify import Answer, answer
+from sinks.aerospike.config import MirrorConfig
+from sinks.aerospike.connection import client_for
+from sinks.aerospike.guards import VERSION_BIN, older
+
+
+def probe(config: MirrorConfig) -> None:
+    """Write and remove a tombstone as the mirror would: with a guard, a time to live and a stored key.
+
+    Raises: ConfigError E120 naming the setting to change, Retryable E210 when the cluster cannot answer now.
+    """
+    client = client_for(config.client)
+    key = (config.namespace, config.tombstone_set, bytearray(b"millrace probe"))
+    policy: dict[str, Any] = {
+        "expressions": older(1 << 16),
+        "key": aerospike.POLICY_KEY_SEND,
+        "total_timeout": config.client.total_timeout_ms,
+    }
+    try:
+        client.put(key, {VERSION_BIN: 0}, {"ttl": config.tombstone_horizon_s}, policy)
+        client.remove(key)
+    except ex.AerospikeError as error:
+        raise _explain(error, config) from None
+
+
+def _explain(error: ex.AerospikeError, config: MirrorConfig) -> MillraceError:
+    where = {"output": config.name, "namespace": config.namespace}
+    if isinstance(error, ex.NamespaceNotFound):
+        return ConfigError("E120", f"the cluster has no namespace {config.namespace!r}", **where)
+    if isinstance(error, ex.ForbiddenError):
+        return ConfigError(
+            "E120",
+            f"namespace {config.namespace!r} refuses records with a time to live",
+            remedy="Set nsup-period of the namespace above 0: the mirror's tombstones and expiring records need it.",
+            **where,
+        )
+    if isinstance(error, ex.RoleViolation | ex.AdminError):
+        return ConfigError("E120", f"the user may not write: {error.msg} (code {error.code})", **where)
+    if answer(error.code or -1) in (Answer.AGAIN, Answer.SLOW_DOWN):
+        return Retryable("E210", f"Aerospike cannot take a write now: {error.msg} (code {error.code})", **where)
+    return ConfigError("E120", f"a probing write was refused: {error.msg} (code {error.code})", **where)
+
+
+__all__ = ["probe"]

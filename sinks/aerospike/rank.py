@@ -1,0 +1,28 @@
+"""Rank of an event among the events of its record, as one stored integer.
+
+With ordering data it is the packed version. Without (servers before 5.0) Kafka's order counts: the offset, moved below every
+packed version, so that any versioned event outranks every unversioned one. Offsets of different partitions do not compare;
+one record's messages share a partition as long as their Kafka keys do.
+"""
+
+from schemas.events import ChangeEvent
+from schemas.version import pack, packed_is_older
+
+_BELOW_ALL_VERSIONS = -(1 << 62)
+
+
+def rank_of(event: ChangeEvent) -> int:
+    """The event's rank: `schemas.version.pack` of its version, or a negative number in Kafka's order."""
+    if event.lut_ms is None:
+        return _BELOW_ALL_VERSIONS + event.offset
+    return pack(event.lut_ms, event.gen or 0)
+
+
+def is_older_rank(a: int, b: int) -> bool:
+    """Whether rank `a` is strictly older than rank `b`, wrapped generations included."""
+    if a < 0 or b < 0:
+        return a < b
+    return packed_is_older(a, b)
+
+
+__all__ = ["is_older_rank", "rank_of"]

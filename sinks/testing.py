@@ -1,0 +1,123 @@
+"""Doubles that keep the sink contract: a destination in memory, and one that fails by script.
+
+They ship with the interface, so that steps and lanes can be tested without a cluster, and so that the contract suite has
+something to disagree with.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from schemas.errors import InDoubt, MillraceError, Retryable
+from schemas.events import DELETE, ChangeEvent
+from sinks.aerospike.rank import is_older_rank, rank_of
+from sinks.contract import (
+    APPLIED,
+    DUPLICATE,
+    SUPERSEDED,
+    Deadline,
+    Disposition,
+    Fence,
+    Outcome,
+)
+
+
+class _Stored(NamedTuple):
+    rank: int
+    kind: int
+    fence: Fence
+    bins: dict[str, Any]
+    exp_s: int | None
+
+
+_WRITE, _DELETE = 0, 1
+
+
+@dataclass
+class MemorySink:
+    """The contract in memory: newest version per digest wins, deletes are remembered for ever. Not thread-safe."""
+
+    name: str = "memory"
+    records: dict[bytes, _Stored] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Always ready."""
+
+    def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+        """Apply `events`; see `sinks.contract.RecordSink.write`."""
+        newest: dict[bytes, int] = {}
+        for index, event in enumerate(events):
+            best = newest.get(event.digest)
+            if best is None or _outranks(_place(event), _place(events[best])):
+                newest[event.digest] = index
+        return [self._one(event, events[newest[event.digest]], newest[event.digest] == index, fence)
+                for index, event in enumerate(events)]  # fmt: skip
+
+    def _one(self, event: ChangeEvent, winner: ChangeEvent, wins: bool, fence: Fence) -> Outcome:
+        if not wins:
+            return DUPLICATE if _place(event) == _place(winner) else SUPERSEDED
+        rank, kind = _place(event)
+        stored = self.records.get(event.digest)
+        if stored is not None and not _outranks((rank, kind), (stored.rank, stored.kind)):
+            if (rank, kind) != (stored.rank, stored.kind):
+                return SUPERSEDED
+            return APPLIED if stored.fence == fence else DUPLICATE
+        self.records[event.digest] = _Stored(rank, kind, fence, {} if kind == _DELETE else dict(event.bins), event.exp_s)
+        return APPLIED
+
+    def visible(self) -> dict[bytes, dict[str, Any]]:
+        """What a reader sees: bins by digest, deleted records absent."""
+        return {digest: stored.bins for digest, stored in self.records.items() if stored.kind == _WRITE}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Fault(NamedTuple):
+    """One scripted failure: apply the first `applied` events, then raise Retryable, or InDoubt when `in_doubt`."""
+
+    applied: int
+    in_doubt: bool = False
+
+
+class FaultySink:
+    """A sink that fails as its script says, then works. Counts how often it really failed, so a test can require it."""
+
+    def __init__(self, inner: MemorySink, script: Iterable[Fault | Disposition]) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.fired = 0
+        self._script = iter(script)
+
+    def check(self) -> None:
+        """As the inner sink."""
+        self.inner.check()
+
+    def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+        """Follow the script's next entry, or write through when it is exhausted. REJECTED refuses the call's last event."""
+        step = next(self._script, None)
+        if isinstance(step, Fault):
+            self.fired += 1
+            self.inner.write(events[: step.applied], fence, deadline)
+            kind: type[MillraceError] = InDoubt if step.in_doubt else Retryable
+            raise kind("E310" if step.in_doubt else "E210", f"scripted fault after {step.applied} events", output=self.name)
+        if step is Disposition.REJECTED:
+            self.fired += 1
+            outcomes = self.inner.write(events[:-1], fence, deadline)
+            return [*outcomes, Outcome(Disposition.REJECTED, "D205", "scripted refusal")]
+        return self.inner.write(events, fence, deadline)
+
+    def close(self) -> None:
+        """As the inner sink."""
+        self.inner.close()
+
+
+def _place(event: ChangeEvent) -> tuple[int, int]:
+    return rank_of(event), _DELETE if event.op == DELETE else _WRITE
+
+
+def _outranks(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return is_older_rank(b[0], a[0]) or (a[0] == b[0] and a[1] > b[1])
+
+
+__all__ = ["Fault", "FaultySink", "MemorySink"]
