@@ -11,9 +11,11 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from deploy.local import ports, process
 from deploy.local.java import java_command
@@ -67,8 +69,15 @@ class Broker:
         again.wait_ready(timeout_s)
         return again
 
+    def runs_with_other_settings(self) -> bool:
+        """Whether the running broker was started with other options than these."""
+        return (self.data / "server.properties").read_text() != self._properties()
+
+    def _properties(self) -> str:
+        return _server_properties(self.data, self.port, self.controller_port, dict(self.settings))
+
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S, tick: Callable[[], None] = lambda: None) -> None:
-        """Return when a metadata request is answered. Raises ConfigError E130 when the process ends or time runs out."""
+        """Return when a metadata request is answered. Raises ConfigError E140 when the process ends or time runs out."""
         deadline = time.monotonic() + timeout_s
         host, port = self.address.rsplit(":", 1)
         while True:
@@ -94,7 +103,7 @@ def start_broker(
     """Start a broker with its data, log and pid file in `data_dir`, and wait until it answers.
 
     settings: more lines for server.properties, for example {"log.retention.ms": "60000"}; they win over ours.
-    Raises:   ConfigError E110 (no Java, no jars), E130 (did not start), E131 (port taken).
+    Raises:   ConfigError E110 (no Java, no jars), E140 (did not start), E141 (port taken).
     """
     if port is None or controller_port is None:
         chosen = ports.free_ports(2)
@@ -119,9 +128,9 @@ def launch_broker(data_dir: Path, port: int, controller_port: int, settings: Map
         return broker
     for wanted in (port, controller_port):
         if not ports.is_free(wanted):
-            raise ConfigError("E131", f"port {wanted} for Kafka is taken by another process")
+            raise ConfigError("E141", f"port {wanted} for Kafka is taken by another process")
     properties = data_dir / "server.properties"
-    properties.write_text(_server_properties(data_dir, port, controller_port, settings or {}))
+    properties.write_text(broker._properties())
     java, class_path = java_command(), _class_path()
     _format(java, class_path, data_dir, properties)
     started = process.start(
@@ -196,7 +205,12 @@ def _wait_for_leaders(admin: AdminClient, topics: Sequence[str], timeout_s: floa
 
 def _admin(bootstrap: str) -> AdminClient:
     # What goes wrong comes back as an exception; librdkafka's own lines on stderr would only repeat it.
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None, "socket.timeout.ms": 10_000})
+    settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": _ignore, "socket.timeout.ms": 10_000}
+    return AdminClient(settings)
+
+
+def _ignore(error: KafkaError) -> None:
+    """For librdkafka's background errors."""
 
 
 def _class_path() -> str:
@@ -259,11 +273,11 @@ def _format(java: str, class_path: str, data: Path, properties: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=data)
     if done.returncode:
-        raise ConfigError("E130", f"Kafka cannot format {data / 'log'}: {(done.stdout + done.stderr).strip()[-500:]}")
+        raise ConfigError("E140", f"Kafka cannot format {data / 'log'}: {(done.stdout + done.stderr).strip()[-500:]}")
 
 
 def _did_not_start(broker: process.Process, why: str) -> ConfigError:
-    return ConfigError("E130", f"Kafka did not start: {why}. Its last lines:\n{broker.log_tail(8)}", log=broker.log_file)
+    return ConfigError("E140", f"Kafka did not start: {why}. Its last lines:\n{broker.log_tail(8)}", log=broker.log_file)
 
 
 __all__ = ["Broker", "create_topics", "delete_topics", "launch_broker", "metadata_problem", "start_broker"]
