@@ -1,0 +1,68 @@
+"""What every model of a flow shares: closed, frozen, strictly typed, and all problems in one error."""
+
+import math
+from typing import Annotated, Any, ClassVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+from pipelines.flow.interpolate import Interpolated
+from pipelines.flow.problems import NAME_PATTERN, FlowInvalid, problems_from
+
+
+class StrictModel(BaseModel):
+    """Closed (an unknown option is an error) and frozen. Built in Python it raises ConfigError E101 with all problems."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    summary: ClassVar[str] = ""
+    """One sentence over the model's table in docs/configuration.md."""
+
+    def __init__(self, /, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise FlowInvalid(problems_from(error, type(self))) from None
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # nested models: errors keep their place in the whole flow
+
+
+def _typed(value: Any) -> Any:
+    """An environment's text as the value YAML would have read; anything else unchanged."""
+    if not isinstance(value, Interpolated):
+        return value
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return read if isinstance(read, (bool, int, float)) else value
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Interpolated) else value
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise PydanticCustomError("finite", "expected a finite number")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_typed), Strict()]
+Float = Annotated[float, BeforeValidator(_typed), Strict(), AfterValidator(_finite)]
+Bool = Annotated[bool, BeforeValidator(_typed), Strict()]
+Text = Annotated[str, BeforeValidator(_plain), Strict(), StringConstraints(min_length=1)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_split)]
+"""A list; text with commas is taken as one too, since an environment variable holds nothing else."""
+
+Name = Annotated[str, BeforeValidator(_plain), Strict(), StringConstraints(pattern=NAME_PATTERN)]
+"""Names a folder or a column value: lower-case letters, digits, `_` and `-`, at most 63."""
+
+
+__all__ = ["Bool", "Float", "Int", "Name", "StrictModel", "Text", "Texts"]

@@ -1,0 +1,76 @@
+"""What a flow writes: one model per kind of output, told apart by `type`. A new kind is one more model in `Output`."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from pipelines.flow.aerospike import AerospikeCluster
+from pipelines.flow.base import Bool, Float, Int, StrictModel, Text
+from sinks.aerospike.config import MirrorConfig
+
+HOUR_S = 3_600
+DAY_S = 24 * HOUR_S
+
+
+class AerospikeMirror(AerospikeCluster):
+    """An exact copy of the selected records, by digest."""
+
+    summary: ClassVar[str] = "An exact copy of the selected records in an Aerospike namespace."
+
+    type: Literal["aerospike"] = Field(default="aerospike", description="Kind of output.")
+    batch_timeout_s: Float = Field(
+        default=30.0,
+        gt=0,
+        le=3_600,
+        description="Time for all attempts of one micro-batch in one worker; then the batch is repeated.",
+    )
+    max_batch_records: Int = Field(default=2_000, ge=1, le=5_000, description="Records in one call.")
+    max_batch_bytes: Int = Field(default=8 << 20, ge=64 << 10, le=128 << 20, description="Size of one call, estimated.")
+    batches_in_flight: Int = Field(default=2, ge=1, le=32, description="Calls under way at once in one worker.")
+    first_backoff_ms: Int = Field(
+        default=20, ge=1, le=60_000, description="Pause before the first repetition of what is safe to repeat."
+    )
+    max_backoff_ms: Int = Field(default=1_000, ge=1, le=600_000, description="Longest pause; pauses double, with jitter.")
+    tombstone_horizon_s: Int = Field(
+        default=7 * DAY_S,
+        ge=HOUR_S,
+        le=3_650 * DAY_S,
+        description="How long a delete is remembered. A write older than its delete that arrives later than this may bring the record back.",
+    )
+    tombstone_set: Text = Field(
+        default="_mr_tomb", max_length=63, description="Side set of the target namespace that remembers deletes."
+    )
+    send_key: Bool = Field(default=True, description="Store the user key where the event has it.")
+
+    def mirror(self, name: str) -> MirrorConfig:
+        """The sink's configuration for the output called `name`, secrets revealed."""
+        return MirrorConfig(
+            name=name,
+            client=self.client(),
+            namespace=self.namespace,
+            tombstone_set=self.tombstone_set,
+            tombstone_horizon_s=self.tombstone_horizon_s,
+            send_key=self.send_key,
+            batch_timeout_s=self.batch_timeout_s,
+            max_batch_records=self.max_batch_records,
+            max_batch_bytes=self.max_batch_bytes,
+            batches_in_flight=self.batches_in_flight,
+            first_backoff_ms=self.first_backoff_ms,
+            max_backoff_ms=self.max_backoff_ms,
+        )
+
+
+class DeltaHistory(StrictModel):
+    """Every selected event once, appended to a Delta table partitioned by the date of its last-update time."""
+
+    summary: ClassVar[str] = "Every selected event once, in a Delta table partitioned by the date of its last-update time (UTC)."
+
+    type: Literal["delta_history"] = Field(default="delta_history", description="Kind of output.")
+    path: Text = Field(
+        description="Folder of the table; a path or a URL Spark can write.", examples=[".millrace/data/payments/history"]
+    )
+
+
+Output = Annotated[AerospikeMirror | DeltaHistory, Field(discriminator="type")]
+
+__all__ = ["AerospikeMirror", "DAY_S", "DeltaHistory", "HOUR_S", "Output"]

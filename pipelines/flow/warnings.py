@@ -1,0 +1,64 @@
+"""What a valid flow may say but a person should look at twice."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipelines.flow.places import Loc, dotted
+from pipelines.flow.problems import Problem
+from pipelines.flow.rules import placed_outputs
+from pipelines.flow.secrets import Secret
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipelines.flow.model import Flow
+
+_SHORT_DELTA_MS = 1_000
+
+
+def warnings_about(flow: "Flow") -> Iterator[Problem]:
+    """Warnings, in the order of the options."""
+    for loc in _literal_secrets(flow, ()):
+        yield Problem(loc, f"{dotted(loc)!r} is a secret written in the file", "Use ${NAME} or {file: /path}.")
+    selected = {entry.namespace for entry in flow.records}
+    for loc, _, output in placed_outputs(flow):
+        if output.type != "aerospike":
+            continue
+        if output.auth_mode == "external_insecure":
+            yield Problem(
+                (*loc, "auth_mode"), "auth_mode external_insecure sends the password in clear", "Use external with TLS."
+            )
+        if output.namespace in selected and flow.reconcile is None:
+            yield Problem(
+                (*loc, "namespace"),
+                f"{dotted(loc)!r} writes a namespace of the source's name {output.namespace!r}: right on another cluster, a loop on the same one",
+                "Give reconcile.source, and the flow is checked.",
+            )
+    for name, lane in flow.lanes.items():
+        if lane.writes_delta and lane.trigger.interval_ms is not None and lane.trigger.interval_ms < _SHORT_DELTA_MS:
+            yield Problem(
+                ("lanes", name, "trigger"),
+                f"lane {name!r} may commit to Delta every {lane.trigger.interval_ms} ms; each commit is a table version with its files",
+                "Some seconds are enough for history.",
+            )
+
+
+def _literal_secrets(model: "BaseModel", loc: Loc) -> Iterator[Loc]:
+    for name in type(model).model_fields:
+        yield from _literals_in(getattr(model, name), (*loc, name))
+
+
+def _literals_in(value: object, loc: Loc) -> Iterator[Loc]:
+    from pydantic import BaseModel
+
+    if isinstance(value, Secret):
+        if value.literal:
+            yield loc
+    elif isinstance(value, BaseModel):
+        yield from _literal_secrets(value, loc)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _literals_in(item, (*loc, key))
+
+
+__all__ = ["warnings_about"]
