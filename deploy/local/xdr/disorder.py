@@ -6,10 +6,12 @@ comes out, newer versions of the record, or its delete, may have been sent.
 """
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
+from deploy.local.node.changes import DeletedImage
 from deploy.local.xdr.change import Change, Message
 
 _UNIT = 1.0 / (1 << 32)
@@ -53,12 +55,14 @@ class Outgoing:
     """A message on its way.
 
     covers:    number of the newest change it carries; None for a repetition, which nothing depends on.
+    deleted:   the delete it carries or could carry, should it have to be made again.
     overtaken: a newer version of the record was sent while this one was held back.
     """
 
     digest: bytes
     message: Message
     covers: int | None
+    deleted: DeletedImage | None = None
     held: bool = False
     overtaken: bool = False
     reshipped: bool = False
@@ -75,7 +79,7 @@ class Held:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def __iter__(self) -> "iter[Outgoing]":  # type: ignore[valid-type]
+    def __iter__(self) -> Iterator[Outgoing]:
         return (outgoing for _, _, outgoing in self._heap)
 
     def put(self, outgoing: Outgoing, release_ms: float) -> None:

@@ -18,7 +18,6 @@ class Pending:
     due_ms:  when it may be shipped, on the queue's clock.
     number:  number of the newest change it stands for.
     deleted: the newest delete among its changes, so that a delete is not forgotten when what came after it vanished again.
-    first_queued_ms: when it entered the queue.
     reshipped: it is queued only because of a restart or a rewind.
     """
 
@@ -26,7 +25,6 @@ class Pending:
     due_ms: float
     number: int
     deleted: DeletedImage | None
-    first_queued_ms: float
     reshipped: bool = False
 
 
@@ -77,9 +75,17 @@ class ChangeQueue:
         last_ms = self._shipped_ms.get(digest)
         if last_ms is not None:
             due_ms = max(due_ms, last_ms + self._hot_key_ms)
-        self._pending[digest] = Pending(digest, due_ms, number, deleted, now_ms, reshipped)
+        self._pending[digest] = Pending(digest, due_ms, number, deleted, reshipped)
         heapq.heappush(self._heap, (due_ms, number, digest))
         return True
+
+    def put_back(self, digest: bytes, deleted: DeletedImage | None, number: int, now_ms: float) -> None:
+        """Queue a record again whose message Kafka refused. What was queued of it meanwhile is newer and stays."""
+        pending = self._pending.get(digest)
+        if pending is None:
+            self.put(digest, "delete" if deleted else "write", deleted, number, now_ms)
+        elif pending.deleted is None:
+            pending.deleted = deleted
 
     def take(self, now_ms: float) -> Pending | None:
         """The next record that is due, removed from the queue; None when none is."""
@@ -93,10 +99,6 @@ class ChangeQueue:
     def next_due_ms(self) -> float | None:
         """When the next record is due; None when the queue is empty."""
         return self._heap[0][0] if self._heap else None
-
-    def oldest_queued_ms(self) -> float | None:
-        """When the record that waits longest was queued; None when the queue is empty."""
-        return min((pending.first_queued_ms for pending in self._pending.values()), default=None)
 
     def expedite(self, now_ms: float) -> None:
         """Make everything due at once, in the order in which it would have become due."""
