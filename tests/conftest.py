@@ -7,6 +7,8 @@ from pyspark.sql import SparkSession
 
 from tests.support.spark import start_session
 
+pytest_plugins = ["tests.support.fixtures_stack"]
+
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:

@@ -11,11 +11,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from deploy.local import ports, process
 from deploy.local.java import java_command
@@ -156,7 +155,7 @@ def create_topics(
     settings: Mapping[str, str] | None = None,
     timeout_s: float = 30.0,
 ) -> list[str]:
-    """Create those of `topics` that do not exist, and wait until every partition has a leader. Returns the created ones.
+    """Create those of `topics` that do not exist, and wait until every partition can be used. Returns the created ones.
 
     settings: topic settings, for example {"retention.ms": "60000", "cleanup.policy": "delete"}.
     Raises:   Retryable E220 when the broker refuses or does not answer.
@@ -179,7 +178,8 @@ def create_topics(
 
 def delete_topics(bootstrap: str, topics: Sequence[str], *, timeout_s: float = 30.0) -> None:
     """Delete `topics`; one that does not exist is no error. Raises Retryable E220."""
-    for name, future in _admin(bootstrap).delete_topics(list(topics), request_timeout=timeout_s).items() if topics else ():
+    admin = _admin(bootstrap)  # Held: a client that is collected takes its requests with it.
+    for name, future in admin.delete_topics(list(topics), request_timeout=timeout_s).items() if topics else ():
         try:
             future.result()
         except KafkaException as problem:
@@ -190,17 +190,22 @@ def delete_topics(bootstrap: str, topics: Sequence[str], *, timeout_s: float = 3
 
 
 def _wait_for_leaders(admin: AdminClient, topics: Sequence[str], timeout_s: float, bootstrap: str) -> None:
+    """Until every partition answers an offset request: metadata names a leader a moment before the leader knows it is one."""
     deadline = time.monotonic() + timeout_s
     while True:
-        known = admin.list_topics(timeout=timeout_s).topics
-        if all(
-            name in known and known[name].partitions and all(p.leader >= 0 for p in known[name].partitions.values())
-            for name in topics
-        ):
+        try:
+            known = admin.list_topics(timeout=timeout_s).topics
+            partitions = [TopicPartition(name, partition) for name in topics for partition in known[name].partitions]
+            asked = dict.fromkeys(partitions, cast(OffsetSpec, OffsetSpec.latest()))
+            for answer in admin.list_offsets(asked, request_timeout=timeout_s).values():
+                answer.result()
+        except (KeyError, KafkaException) as problem:
+            if time.monotonic() > deadline:
+                text = f"topics {', '.join(topics)} cannot be used after {timeout_s:.0f} s: {problem}"
+                raise Retryable("E220", text, address=bootstrap) from problem
+            time.sleep(0.05)
+        else:
             return
-        if time.monotonic() > deadline:
-            raise Retryable("E220", f"topics {', '.join(topics)} have no leader after {timeout_s:.0f} s", address=bootstrap)
-        time.sleep(0.05)
 
 
 def _admin(bootstrap: str) -> AdminClient:
@@ -273,11 +278,17 @@ def _format(java: str, class_path: str, data: Path, properties: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=data)
     if done.returncode:
-        raise ConfigError("E140", f"Kafka cannot format {data / 'log'}: {(done.stdout + done.stderr).strip()[-500:]}")
+        raise ConfigError("E140", f"Kafka cannot format {data / 'log'}: {_words(done.stdout + done.stderr)}")
+
+
+def _words(text: str) -> str:
+    """The last lines a person can use: without the frames of Java's stack traces."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+    return "\n".join(lines[-6:])
 
 
 def _did_not_start(broker: process.Process, why: str) -> ConfigError:
-    return ConfigError("E140", f"Kafka did not start: {why}. Its last lines:\n{broker.log_tail(8)}", log=broker.log_file)
+    return ConfigError("E140", f"Kafka did not start: {why}. Its last words:\n{_words(broker.log_tail(80))}", log=broker.log_file)
 
 
 __all__ = ["Broker", "create_topics", "delete_topics", "launch_broker", "metadata_problem", "start_broker"]
