@@ -1,0 +1,147 @@
+"""The comparisons as Spark jobs: each task takes a range of Aerospike partitions on both sides, nothing is shuffled but history.
+
+A digest decides its partition, and the same in every cluster, so source and mirror are scanned range by range side by side.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+from schemas.xdr.arrow import events_from_arrow
+
+from pipelines.flow.records import Records
+from pipelines.reconcile.compare import Finding, Form, compare
+from pipelines.reconcile.state import bins_in_normal_form, newest_per_record
+from schemas.digest import KeyMismatch, resolve_user_key
+from schemas.events import EVENT_DDL, WRITE, ChangeEvent
+from sinks.aerospike.config import ClientConfig
+from sinks.aerospike.scan import PARTITIONS, StoredRecord, scan_partitions
+
+BUCKETS = 64
+_ERROR = "struct<code:string,detail:string>"
+REPORTED_PER_BUCKET = 20
+RESULT_DDL = (
+    "bucket INT, compared BIGINT, equal BIGINT, form_limited BIGINT, differing BIGINT, "
+    "findings ARRAY<STRUCT<kind: STRING, digest: STRING, `set`: STRING, detail: STRING>>"
+)
+_FINDING = pa.struct([("kind", pa.string()), ("digest", pa.string()), ("set", pa.string()), ("detail", pa.string())])
+_RESULT = pa.schema(
+    [
+        ("bucket", pa.int32()),
+        ("compared", pa.int64()),
+        ("equal", pa.int64()),
+        ("form_limited", pa.int64()),
+        ("differing", pa.int64()),
+        ("findings", pa.list_(_FINDING)),
+    ]
+)
+
+
+class Namespace(NamedTuple):
+    """A namespace of a cluster, and the set in it that is nobody's data."""
+
+    client: ClientConfig
+    name: str
+    ignored_set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is compared, and how: the flow's selection, the message form, and the tolerance for expiries in seconds."""
+
+    records: tuple[Records, ...]
+    source_namespace: str
+    form: Form
+    tolerance_s: float
+
+    def takes(self, set_name: str | None) -> bool:
+        """Whether records of this set belong to the flow."""
+        return any(entry.selects(self.source_namespace, set_name) for entry in self.records)
+
+
+def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespace, scope: Scope) -> DataFrame:
+    """Rows of RESULT_DDL, one per bucket: every selected record of two namespaces, compared."""
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for bucket in batch.column("id").to_pylist():
+                yield _compared(bucket, _scan(expected, bucket, scope), _scan(found, bucket, scope), scope)
+
+    return spark.range(0, BUCKETS, 1, BUCKETS).mapInArrow(run, RESULT_DDL)
+
+
+def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, scope: Scope) -> DataFrame:
+    """Rows of RESULT_DDL, one per bucket: the state the history implies against a namespace."""
+    state = newest_per_record(history.where(F.col("namespace") == scope.source_namespace)).where(F.col("op") == WRITE)
+    events = _as_events(state, scope)
+    first, second = (F.conv(F.hex(F.substring("digest", place, 1)), 16, 10).cast("int") for place in (1, 2))
+    partition = (first + second * 256).bitwiseAND(F.lit(PARTITIONS - 1))
+    events = events.withColumn("bucket", F.floor(partition / (PARTITIONS // BUCKETS)).cast("int"))
+    buckets = spark.range(0, BUCKETS, 1, 1).select(F.col("id").cast("int").alias("bucket"))
+
+    def run(one_bucket: pa.Table, rows: pa.Table) -> pa.Table:
+        bucket = one_bucket.column("bucket")[0].as_py()
+        wanted = _records(rows.drop_columns(["bucket"]), time.time())
+        return pa.Table.from_batches([_compared(bucket, wanted, _scan(found, bucket, scope), scope)])
+
+    return buckets.groupBy("bucket").cogroup(events.groupBy("bucket")).applyInArrow(run, RESULT_DDL)  # type: ignore[arg-type]
+
+
+def _as_events(state: DataFrame, scope: Scope) -> DataFrame:
+    """Rows of a history table as the normal form of events, original bytes left out."""
+    absent = {"key": F.lit(None).cast("binary"), "value": F.lit(None).cast("binary"), "error": F.lit(None).cast(_ERROR)}
+    given = state.withColumn("bins", bins_in_normal_form(scope.form.declared)).withColumns(absent)
+    return given.select(*StructType.fromDDL(EVENT_DDL).names)
+
+
+def _scan(namespace: Namespace, bucket: int, scope: Scope) -> dict[bytes, StoredRecord]:
+    width = PARTITIONS // BUCKETS
+    rows = scan_partitions(namespace.client, namespace.name, bucket * width, width)
+    return {row.digest: row for row in rows if row.set != namespace.ignored_set and scope.takes(row.set)}
+
+
+def _records(rows: pa.Table, now_s: float) -> dict[bytes, StoredRecord]:
+    found: dict[bytes, StoredRecord] = {}
+    for batch in rows.to_batches():
+        events, _ = events_from_arrow(batch)
+        for event in events:
+            if event is not None and (event.exp_s is None or event.exp_s > now_s):
+                found[event.digest] = _record(event)
+    return found
+
+
+def _record(event: ChangeEvent) -> StoredRecord:
+    bins = {name: value for name, value in event.bins.items() if value is not None}
+    return StoredRecord(event.digest, event.set, _user_key(event), bins, event.exp_s)
+
+
+def _user_key(event: ChangeEvent) -> int | str | bytes | None:
+    if event.user_key is None:
+        return None
+    try:
+        return resolve_user_key(event.set, event.user_key, event.digest)
+    except KeyMismatch:
+        return event.user_key
+
+
+def _compared(bucket: int, wanted: dict[bytes, StoredRecord], found: dict[bytes, StoredRecord], scope: Scope) -> pa.RecordBatch:
+    tally, findings = compare(wanted, found, scope.form, time.time(), scope.tolerance_s)
+    row: dict[str, Any] = {
+        "bucket": bucket,
+        **tally._asdict(),
+        "differing": len(findings),
+        "findings": [_row(finding) for finding in findings[:REPORTED_PER_BUCKET]],
+    }
+    return pa.RecordBatch.from_pylist([row], schema=_RESULT)
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    return {"kind": finding.kind.value, "digest": finding.digest.hex(), "set": finding.set, "detail": finding.detail}
+
+
+__all__ = ["BUCKETS", "Namespace", "RESULT_DDL", "Scope", "compare_history", "compare_namespaces"]

@@ -1,0 +1,50 @@
+"""Every Kafka offset accounted for: in the history, among the dead letters, or unselected by the flow; none twice."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+class OffsetAccount(NamedTuple):
+    """What became of the offsets a lane has read.
+
+    events:    offsets read, from the first of the checkpoint to the end of the last finished batch.
+    doubled:   offsets that stand more than once in the history or among one output's dead letters.
+    lost:      events - (distinct offsets in history or dead letters) - unselected; 0 when nothing is missing.
+    """
+
+    events: int
+    doubled: int
+    lost: int
+
+
+def account_offsets(
+    history: DataFrame,
+    dead_letters: DataFrame,
+    unselected: int,
+    start: Mapping[str, Mapping[int, int]],
+    end: Mapping[str, Mapping[int, int]],
+) -> OffsetAccount:
+    """The account of [start, end) per topic and partition. Topics without transactions: every offset is a message.
+
+    history, dead_letters: tables of `schemas.tables`; dead letters are decode failures only (`output` is null).
+    """
+    events = sum(
+        offset - start.get(topic, {}).get(partition, 0) for topic, ends in end.items() for partition, offset in ends.items()
+    )
+    place = ["topic", "partition", "offset"]
+    counted = (
+        history.select(*place)
+        .unionAll(dead_letters.where(F.col("output").isNull()).select(*place))
+        .groupBy(*place)
+        .agg(F.count("*").alias("times"))
+        .agg(F.count("*").alias("distinct"), F.sum(F.col("times") - 1).alias("again"))
+        .first()
+    )
+    distinct, again = (counted["distinct"], counted["again"] or 0) if counted else (0, 0)
+    return OffsetAccount(events, again, events - distinct - unselected)
+
+
+__all__ = ["OffsetAccount", "account_offsets"]
