@@ -81,8 +81,8 @@ class AerospikeCluster(StrictModel):
     password: Secret | None = Field(default=None, description="Password of `user`.")
     auth_mode: Literal["internal", "external", "external_insecure", "pki"] = Field(
         default="internal",
-        description="Who checks the login: Aerospike, LDAP behind it (external), LDAP without TLS (external_insecure), or the client "
-        "certificate (pki).",
+        description="Who checks the login: Aerospike, LDAP behind it (external), LDAP without TLS (external_insecure), or the "
+        "client certificate (pki).",
     )
     tls: Tls = Field(default_factory=Tls, description="TLS; see its own table.")
     use_services_alternate: Bool = Field(

@@ -1,7 +1,7 @@
 """A YAML text as plain data that remembers the place of every option, with environment values filled in.
 
-Stricter than YAML: duplicate keys, tags and several documents are refused; option names are text whatever they look like (`on`, `1`).
-Anchors, aliases and `<<` merges work.
+Stricter than YAML: duplicate keys, tags and several documents are refused; option names are text whatever they look
+like (`on`, `1`). Anchors, aliases and `<<` merges work.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,10 @@ class Document:
 
 
 def read_document(text: str, path: str, environment: Mapping[str, str]) -> Document:
-    """Parse `text`. Problems with single options are collected in the document; raises FlowInvalid E100 when it is no YAML mapping."""
+    """Parse `text`. Problems with single options are collected in the document.
+
+    Raises FlowInvalid E100 when it is no YAML mapping.
+    """
     try:
         loader = yaml.SafeLoader(text)
         try:

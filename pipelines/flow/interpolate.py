@@ -12,6 +12,7 @@ class Interpolated(str):
     written: str
 
     def __new__(cls, value: str, written: str) -> "Interpolated":
+        """`value` with the text it was made from."""
         text = super().__new__(cls, value)
         text.written = written
         return text
@@ -32,7 +33,8 @@ class MissingVariables(ValueError):
 def interpolate(text: str, environment: Mapping[str, str]) -> str:
     """`text` with its references replaced; an `Interpolated` when there was one, else a plain string.
 
-    A default counts when the variable is unset or empty. `$${` stands for `${`. Values are taken as they are: never looked through again.
+    A default counts when the variable is unset or empty. `$${` stands for `${`. Values are taken as they are:
+    never looked through again.
     Raises MissingVariables with every name that is missing.
     """
     if "${" not in text:

@@ -13,8 +13,8 @@ FAST = "fast"
 BULK = "bulk"
 FAST_INTERVAL_MS = 100
 BULK_INTERVAL_MS = 10_000
-"""An idle trigger of 0 asks the broker 50 times a second; 100 ms costs at most that in latency. A Delta commit takes most of a second
-and is a table version each: every 10 s is 8,640 a day."""
+"""An idle trigger of 0 asks the broker 50 times a second; 100 ms costs at most that in latency. A Delta commit takes most of
+a second and is a table version each: every 10 s is 8,640 a day."""
 
 
 class Trigger(StrictModel):

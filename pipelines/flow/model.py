@@ -173,7 +173,7 @@ class Flow(StrictModel):
         return urlsplit(self.checkpoint).scheme in ("", "file")
 
     def max_offsets_per_trigger(self, lane: str) -> int:
-        """Messages `lane` takes per micro-batch: its own limit, else the source's, else by how often it looks. Always a number."""
+        """Messages `lane` takes per micro-batch: its own limit, else the source's, else by its trigger. Always a number."""
         given = self.lanes[lane].max_offsets_per_trigger or self.source.max_offsets_per_trigger
         return given or (SLOW_ROWS if (self.lanes[lane].trigger.interval_ms or 0) >= SLOW_TRIGGER_MS else FAST_ROWS)
 

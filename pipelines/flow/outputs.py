@@ -35,7 +35,8 @@ class AerospikeMirror(AerospikeCluster):
         default=7 * DAY_S,
         ge=HOUR_S,
         le=3_650 * DAY_S,
-        description="How long a delete is remembered. A write older than its delete that arrives later than this may bring the record back.",
+        description="How long a delete is remembered. A write older than its delete that arrives later than this may bring "
+        "the record back.",
     )
     tombstone_set: Text = Field(
         default="_mr_tomb", max_length=63, description="Side set of the target namespace that remembers deletes."

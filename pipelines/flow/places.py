@@ -1,4 +1,4 @@
-"""From where pydantic says an error is to where it is in the flow: without union tags, and with the model that was expected there."""
+"""From where pydantic says an error is to where it is in the flow: without union tags, and with the model expected there."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin

@@ -11,8 +11,8 @@ from pipelines.flow.secrets import Secret, is_sensitive, secret_from
 FAST_ROWS = 20_000
 SLOW_ROWS = 200_000
 SLOW_TRIGGER_MS = 2_000
-"""Rows per micro-batch when the flow names none: a second or two of work for a fast lane; a lane that looks only every few seconds
-needs more per look to keep up."""
+"""Rows per micro-batch when the flow names none: a second or two of work for a fast lane; a lane that looks only every few
+seconds needs more per look to keep up."""
 
 REFUSED_OPTIONS: dict[str, str] = {
     "key.deserializer": "Spark reads bytes; Millrace decodes them",
@@ -80,7 +80,8 @@ class Source(StrictModel):
     )
     options: Options = Field(
         default_factory=dict,
-        description="Options of the Kafka client without the prefix `kafka.`, such as `security.protocol`. Values may be secrets.",
+        description="Options of the Kafka client without the prefix `kafka.`, such as `security.protocol`. "
+        "Values may be secrets.",
     )
 
     @property

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.flow.places import Loc, dotted
 from pipelines.flow.problems import Problem
-from pipelines.flow.rules import placed_outputs
+from pipelines.flow.rule import placed_outputs
 from pipelines.flow.secrets import Secret
 
 if TYPE_CHECKING:
@@ -31,14 +31,16 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
         if output.namespace in selected and flow.reconcile is None:
             yield Problem(
                 (*loc, "namespace"),
-                f"{dotted(loc)!r} writes a namespace of the source's name {output.namespace!r}: right on another cluster, a loop on the same one",
+                f"{dotted(loc)!r} writes a namespace named as the source's, {output.namespace!r}: right on another cluster, "
+                "a loop on the same one",
                 "Give reconcile.source, and the flow is checked.",
             )
     for name, lane in flow.lanes.items():
         if lane.writes_delta and lane.trigger.interval_ms is not None and lane.trigger.interval_ms < _SHORT_DELTA_MS:
             yield Problem(
                 ("lanes", name, "trigger"),
-                f"lane {name!r} may commit to Delta every {lane.trigger.interval_ms} ms; each commit is a table version with its files",
+                f"lane {name!r} may commit to Delta every {lane.trigger.interval_ms} ms; each commit is "
+                "a table version with its files",
                 "Some seconds are enough for history.",
             )
 

@@ -1,0 +1,40 @@
+"""What a rule over several options is, and the walk over outputs that rules share.
+
+A rule is a generator over the built models. Locations begin at the flow; `also` names the other options a rule looked at, so that
+a rule is not reported over options that are themselves in error.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
+from pipelines.flow.places import Loc
+
+if TYPE_CHECKING:
+    from pipelines.flow.model import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A rule that does not hold."""
+
+    loc: Loc
+    message: str
+    remedy: str
+    also: tuple[Loc, ...] = ()
+
+
+Rule = Callable[["Flow"], Iterator[Broken]]
+
+
+def placed_outputs(flow: "Flow") -> Iterator[tuple[Loc, str, AerospikeMirror | DeltaHistory]]:
+    """Every output with its location and name, in lanes or not."""
+    for lane_name, lane in flow.lanes.items():
+        for name, output in lane.outputs.items():
+            yield ("lanes", lane_name, "outputs", name), name, output
+    for name, output in flow.outputs.items():
+        yield ("outputs", name), name, output
+
+
+__all__ = ["Broken", "Rule", "placed_outputs"]
