@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deploy.local import aerospike, kafka, ports, process
+from deploy.local import aerospike, kafka, ports, process, topics
 from deploy.local.xdr.settings import parse_settings
 from deploy.paths import work_folder
 from schemas.errors import ConfigError
@@ -150,7 +150,7 @@ class Stack:
             self._remember(wanted)
             address = self._kafka_up(wanted, report, tick)
             for topic, partitions in _topics(wanted):
-                if kafka.create_topics(address, [topic], partitions=partitions):
+                if topics.create_topics(address, [topic], partitions=partitions):
                     report(f"kafka: created topic {topic} with {partitions} partitions")
             self._aerospike_up(wanted, address, report, tick)
         return self.status()
@@ -160,7 +160,7 @@ class Stack:
         config = self.config()
         return StackStatus(
             folder=str(self.root),
-            kafka=self._part("kafka", config.kafka, config.kafka_port, kafka.metadata_problem),
+            kafka=self._part("kafka", config.kafka, config.kafka_port, topics.metadata_problem),
             aerospike=self._part("aerospike", config.aerospike, config.aerospike_port, aerospike.connection_problem),
             namespaces=() if config.aerospike else tuple(name.partition(",")[0] for name in config.namespaces),
             topics=tuple(topic for topic, _ in _topics(config)),
@@ -209,7 +209,7 @@ class Stack:
     def _kafka_up(self, config: StackConfig, report: Report, tick: Report) -> str:
         if config.kafka:
             self._stop("kafka", report)
-            problem = kafka.metadata_problem(config.kafka)
+            problem = topics.metadata_problem(config.kafka)
             if problem:
                 raise ConfigError(
                     "E140", f"Kafka at {config.kafka} does not answer: {problem}", remedy="Check the address given."

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from deploy.local.kafka import create_topics, delete_topics, metadata_problem, start_broker
+from deploy.local.kafka import start_broker
+from deploy.local.topics import create_topics, delete_topics, metadata_problem
 from schemas.errors import ConfigError, Retryable
 from tests.support.fixtures_stack import KafkaUnderTest
 from tests.support.kafka import end_offsets, produce, read_all

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from deploy.local.aerospike import Node, connection_problem, start_node
-from deploy.local.kafka import Broker, create_topics, metadata_problem, start_broker
+from deploy.local.kafka import Broker, start_broker
+from deploy.local.topics import create_topics, metadata_problem
 from tests.support.leftovers import run_folder
 
 NAMESPACES = ("test,nsup-period=1", "mirror,nsup-period=1", "payments,nsup-period=1")
