@@ -5,6 +5,7 @@ code 0 each time; one bin name over 15 bytes fails a whole batch call (measured 
 `value_string_unicode`, `batch_bad_bin_name_fails_whole_call`). Such a record is refused alone, with its reason.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import aerospike
@@ -48,10 +49,9 @@ def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
     operations: list[dict[str, Any]] = []
     orders: list[dict[str, Any]] = []
     for name, value in bins.items():
-        if not 0 < len(name) <= 3 or name.startswith(PRIVATE_BIN_PREFIX) or "\0" in name:
-            problem = _name_problem(name)
-            if problem is not None:
-                return problem
+        problem = _name_problem(name)
+        if problem is not None:
+            return problem
         kind = type(value)
         if kind is int:
             if not INT_MIN <= value <= INT_MAX:
@@ -78,15 +78,17 @@ def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
 
 def set_problem(name: str | None) -> Unfit | None:
     """Why a set name cannot be used, or None."""
-    if name is None or (len(name) <= MAX_SET_NAME_BYTES // 4 and "\0" not in name):
+    if name is None:
         return None
-    if len(name.encode()) > MAX_SET_NAME_BYTES or "\0" in name:
-        return Unfit(
-            "D207", f"set name {name!r} has {len(name.encode())} bytes, Aerospike takes {MAX_SET_NAME_BYTES}, without NUL"
-        )
+    damage = _text_problem(name)
+    if damage:
+        return Unfit("D207", f"set name {name!r}: {damage}")
+    if len(name) > MAX_SET_NAME_BYTES // 4 and len(name.encode()) > MAX_SET_NAME_BYTES:
+        return Unfit("D207", f"set name {name!r} has {len(name.encode())} bytes, Aerospike takes {MAX_SET_NAME_BYTES}")
     return None
 
 
+@lru_cache(maxsize=4_096)
 def _name_problem(name: str) -> Unfit | None:
     damage = _text_problem(name)
     if damage:
