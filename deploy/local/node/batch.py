@@ -1,0 +1,126 @@
+"""Batches: field 41 taken apart into rows, the rows run in request order, one reply for all (wire protocol reference, 5)."""
+
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from deploy.local.node import wire
+from deploy.local.node.commands import execute
+from deploy.local.node.hooks import Fault
+from deploy.local.node.namespace import Namespace
+from deploy.local.node.requests import Request, build, compiled
+from deploy.local.node.wire import BadRequest, parse_fields, parse_ops
+
+REPEAT, HAS_INFO, HAS_GENERATION, HAS_TTL, HAS_INFO4 = 0x01, 0x02, 0x04, 0x08, 0x10
+RESPOND_ALL_KEYS = 4
+_COUNTS = struct.Struct(">HH")
+_SOFT = frozenset((wire.OK, wire.NOT_FOUND, wire.FILTERED_OUT))
+"""Row results that are no failure of the batch."""
+
+
+class Row(NamedTuple):
+    """One row: its number in the reply, whose record, and what to do."""
+
+    number: int
+    digest: bytes
+    request: Request
+
+
+def parse_rows(field: bytes) -> tuple[list[Row], int]:
+    """The rows of field 41 and its flags. Raises BadRequest, also for a repeat of nothing or of a row with a key."""
+    if len(field) < 5:
+        raise BadRequest("batch without a row count")
+    count, flags = int.from_bytes(field[:4], "big"), field[4]
+    pos, end = 5, len(field)
+    rows: list[Row] = []
+    request: Request | None = None
+    make = tuple.__new__
+    for _ in range(count):
+        if pos + 25 > end:
+            raise BadRequest("batch row beyond the end of the field")
+        number = int.from_bytes(field[pos : pos + 4], "big")
+        digest = field[pos + 4 : pos + 24]
+        kind = field[pos + 24]
+        pos += 25
+        if kind & REPEAT:
+            if request is None or request.key is not None:
+                raise BadRequest("batch row repeats nothing")
+        else:
+            request, pos = _request(field, pos, kind)
+        rows.append(make(Row, (number, digest, request)))
+    return rows, flags
+
+
+def _request(field: bytes, pos: int, kind: int) -> tuple[Request, int]:
+    info1 = field[pos]
+    info2 = info3 = generation = ttl = 0
+    pos += 1
+    if kind & HAS_INFO:
+        info2, info3 = field[pos : pos + 2]
+        pos += 2
+    if kind & HAS_INFO4:
+        pos += 1
+    if kind & HAS_GENERATION:
+        generation = int.from_bytes(field[pos : pos + 2], "big")
+        pos += 2
+    if kind & HAS_TTL:
+        ttl = int.from_bytes(field[pos : pos + 4], "big")
+        pos += 4
+    if pos + 4 > len(field):
+        raise BadRequest("batch row header beyond the end of the field")
+    field_count, op_count = _COUNTS.unpack_from(field, pos)
+    fields, ops_at = parse_fields(field, pos + 4, field_count)
+    ops, pos = parse_ops(field, ops_at, op_count)
+    return build((info1, info2, info3), generation, ttl, fields, ops, field[ops_at:pos]), pos
+
+
+class BatchReply(NamedTuple):
+    """Messages of the rows, ready to be framed, and the message that ends the batch (None when the fault cuts it off)."""
+
+    rows: list[bytes]
+    last: bytes | None
+
+
+def run(namespaces: Mapping[bytes, Namespace], fields: Mapping[int, bytes], fault: Fault | None = None) -> BatchReply:
+    """Run every row in order; each answers for itself. Rows that cannot be parsed: nothing runs, 4."""
+    field = fields.get(wire.FIELD_BATCH) or fields.get(wire.FIELD_BATCH_WITH_SET)
+    if not field:
+        return BatchReply([], wire.last_message(wire.PARAMETER))
+    batch_filter = fields.get(wire.FIELD_FILTER)
+    if batch_filter is not None and compiled(batch_filter) is None:
+        return BatchReply([], wire.last_message(wire.PARAMETER))
+    try:
+        rows, flags = parse_rows(field)
+    except (BadRequest, IndexError, ValueError, struct.error):
+        return BatchReply([], wire.last_message(wire.PARAMETER))
+    if not rows:
+        return BatchReply([], wire.last_message(wire.PARAMETER))
+    return _run_rows(namespaces, rows, flags, batch_filter, fault)
+
+
+def _run_rows(
+    namespaces: Mapping[bytes, Namespace], rows: list[Row], flags: int, batch_filter: bytes | None, fault: Fault | None
+) -> BatchReply:
+    replies: list[bytes] = []
+    first_failure = 0
+    pack = wire.HEADER.pack
+    overridden = fault.result_code if fault is not None else 0
+    if fault is not None and fault.action == "reset_mid_batch":
+        rows = rows[: fault.rows_before_reset]
+    for position, (number, digest, request) in enumerate(rows):
+        namespace = namespaces.get(request.namespace)
+        if namespace is None:
+            return BatchReply(replies, wire.last_message(wire.PARAMETER))
+        limit = namespace.config.batch_max_rows
+        if limit and len(rows) > limit and not replies:
+            return BatchReply([], wire.last_message(wire.TOO_MANY_ROWS))
+        if overridden and (fault.rows is None or position in fault.rows):  # type: ignore[union-attr]
+            code, generation, void_time, ops, op_count = overridden, 0, 0, b"", 0
+        else:
+            code, generation, void_time, ops, op_count = execute(namespace, digest, request, batch_filter)
+        if code not in _SOFT and not first_failure:
+            first_failure = code
+        replies.append(pack(22, 0, 0, 0, 0, code, generation, void_time, number, 0, op_count) + ops)
+    if fault is not None and fault.action == "reset_mid_batch":
+        return BatchReply(replies, None)
+    return BatchReply(replies, wire.last_message(0 if flags & RESPOND_ALL_KEYS else first_failure))
