@@ -77,6 +77,12 @@ _KINDS = (
         "Mend what the message names; `millrace local fault --help` and docs/embedded-node.md list faults and options.",
     ),
     ErrorKind(
+        "E150",
+        "Kafka topic does not exist",
+        "A topic the flow names is not known to the brokers; nothing was read from it so far.",
+        "Check the name and the brokers; create the topic, or start the shipper that creates it.",
+    ),
+    ErrorKind(
         "E210",
         "Aerospike not reachable",
         "No node answered, or the cluster answered that it cannot serve now. No event of the call was applied.",
@@ -99,6 +105,18 @@ _KINDS = (
         "Delta table not reachable",
         "The table's log could not be read or written: storage away, or another writer kept winning the commit.",
         "The runner retries with back-off. Check the storage; find other writers of the table with its history.",
+    ),
+    ErrorKind(
+        "E240",
+        "Query failed",
+        "A lane's query ended with an error that is none of Millrace's own, more often than the flow's max_restarts allows.",
+        "Look at the message and at the log before it; raise restart.max_restarts or leave it out to go on trying.",
+    ),
+    ErrorKind(
+        "E241",
+        "Spark is gone",
+        "The JVM of the driver ended while lanes were running: killed, out of memory, or crashed.",
+        "Start the flow again: it goes on where it was. Look for hs_err files and the kernel's log; raise spark.driver_memory.",
     ),
     ErrorKind(
         "E310",
@@ -153,6 +171,30 @@ _KINDS = (
         "Table was restored",
         "The table was set back to an older version after this checkpoint's last batch; the batches taken away would be missing.",
         "Restore the checkpoint that belongs to that version, or start with a fresh one and adopt the table.",
+    ),
+    ErrorKind(
+        "E430",
+        "Kafka topic is gone",
+        "A topic that a lane has read from does not exist any more; what was not read yet is lost.",
+        "Bring the topic back with its data, or start over with a new checkpoint and, where needed, a new mirror.",
+    ),
+    ErrorKind(
+        "E431",
+        "Offsets are gone from Kafka",
+        "Messages a lane has not read yet were removed by the topic's retention; going on would skip them unseen.",
+        "Restore the messages, or accept the loss: seek the lane forward, then reconcile the mirror with the source.",
+    ),
+    ErrorKind(
+        "E432",
+        "Kafka topic was created again",
+        "A topic's identity changed, or it ends before what a lane has planned: its offsets mean other messages now.",
+        "Start over with a new checkpoint; reconcile the mirror with the source.",
+    ),
+    ErrorKind(
+        "E433",
+        "Kafka partitions or topics vanished",
+        "A lane has read partitions or topics that are no longer there or no longer named by the flow.",
+        "Name the topic again, or start over with a new checkpoint.",
     ),
 )
 
