@@ -20,6 +20,12 @@ STUBBORN = [
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)",
 ]
+ORDERLY = [
+    sys.executable,
+    "-c",
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended in order')); print('ready', flush=True);"
+    "time.sleep(600)",
+]
 PARENT = [
     sys.executable,
     "-c",
@@ -88,11 +94,13 @@ def test_one_that_ignores_sigterm_is_killed(folder: Path) -> None:
 
 
 def test_a_stopped_one_is_ended_too(folder: Path) -> None:
-    started = process.start("frozen", SLEEP, folder)
+    started = process.start("frozen", ORDERLY, folder)
+    wait_until(lambda: "ready" in started.log_tail(), "ready")
     assert started.signal(signal.SIGSTOP)
     pid = started.pid
     assert pid and started.stop(grace_s=5)
     assert not runs(pid)
+    assert started.log_tail().endswith("ended in order")
 
 
 def test_kill_leaves_a_pid_file_that_says_nothing_runs(folder: Path) -> None:
@@ -180,7 +188,7 @@ def test_a_long_log_is_set_aside(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_start_marks_tell_processes_apart() -> None:
     assert launch.start_mark(os.getpid()) == launch.start_mark(os.getpid())
-    assert launch.start_mark(os.getpid()) != launch.start_mark(os.getppid())
+    assert launch.start_mark(os.getpid()) != launch.start_mark(1)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     wait_until(lambda: launch.start_mark(gone.pid) is None, "a zombie counts as gone")
     gone.wait()
