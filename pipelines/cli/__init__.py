@@ -1,0 +1,1 @@
+"""The commands on flows. Each module is one command and imports nothing heavy at its top."""

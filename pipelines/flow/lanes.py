@@ -26,7 +26,7 @@ class Trigger(StrictModel):
         default=None,
         ge=10,
         le=3_600_000,
-        description=f"Time between micro-batches; {FAST_INTERVAL_MS}, or {BULK_INTERVAL_MS} with a Delta output.",
+        description=f"Time between micro-batches; {FAST_INTERVAL_MS}, or {BULK_INTERVAL_MS:,} with a Delta output.",
     )
     available_now: Bool = Field(
         default=False, description="Take what is there now, in as many micro-batches as needed, then stop."
@@ -56,7 +56,9 @@ class Lane(StrictModel):
     summary: ClassVar[str] = "One query with its own checkpoint. A slow or failing lane holds up no other."
 
     outputs: dict[Name, Output] = Field(
-        min_length=1, description="Outputs by name. With several, each batch is written to them in this order.", examples=[{}]
+        min_length=1,
+        description="Outputs by name. With several, each batch is written to them in this order.",
+        examples=[{"history": {"type": "delta_history"}}],
     )
     trigger: Annotated[Trigger, BeforeValidator(_trigger)] = Field(
         default_factory=_usual_trigger, description="When the lane looks for new messages; see its own table."

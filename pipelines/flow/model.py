@@ -1,7 +1,7 @@
 """The flow: what is read, which records, where they go, and what is kept about it. The same object from YAML or from Python."""
 
 import posixpath
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -15,6 +15,9 @@ from pipelines.flow.problems import RULE
 from pipelines.flow.records import Records
 from pipelines.flow.rules import broken_rules
 from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
+
+if TYPE_CHECKING:
+    from schemas.xdr.options import DecodeOptions
 
 
 class Table(StrictModel):
@@ -113,7 +116,10 @@ class Flow(StrictModel):
 
     summary: ClassVar[str] = "A flow file is one mapping with these options."
 
-    name: Name = Field(description="Name of the flow, kept in ledger and tables: renaming starts over.", examples=["payments"])
+    name: Name = Field(
+        description="Name of the flow in ledger and transaction ids: lower-case letters, digits, `_`, `-`. Renaming starts over.",
+        examples=["payments"],
+    )
     source: Source = Field(description="Where messages come from; see its own table.", examples=[{}])
     records: tuple[Records, ...] = Field(
         min_length=1, description="Which events the flow takes; see its own table.", examples=[[{}]]
@@ -176,6 +182,17 @@ class Flow(StrictModel):
         """Messages `lane` takes per micro-batch: its own limit, else the source's, else by its trigger. Always a number."""
         given = self.lanes[lane].max_offsets_per_trigger or self.source.max_offsets_per_trigger
         return given or (SLOW_ROWS if (self.lanes[lane].trigger.interval_ms or 0) >= SLOW_TRIGGER_MS else FAST_ROWS)
+
+    def decode_options(self) -> "DecodeOptions":
+        """What the decoder is told about the messages."""
+        from schemas.xdr.options import DecodeOptions  # loads pyspark, which validating a flow does not need
+
+        return DecodeOptions(
+            format=self.source.format,
+            metadata_key=self.source.metadata_key or DecodeOptions().metadata_key,
+            image=self.source.image,
+            records=tuple(entry.record_type() for entry in self.records),
+        )
 
     def reader_options(self, lane: str) -> dict[str, str]:
         """Every option of Spark's Kafka source for `lane`, secrets revealed.

@@ -1,12 +1,15 @@
 """Which records a flow takes, and what it knows about their bins."""
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from pipelines.flow.base import Bool, StrictModel, Text, Texts
 from schemas.bins import BinType
+
+if TYPE_CHECKING:
+    from schemas.xdr.options import RecordType
 
 SCHEMALESS = "schemaless"
 
@@ -32,7 +35,8 @@ class Records(StrictModel):
     bins: Annotated[dict[Text, BinType] | None, BeforeValidator(_declared)] = Field(
         default=None,
         description="`schemaless`, or bin names with their types: int, float, str, bool, blob, hll, list, map, geojson. "
-        "A value that does not fit its declared type makes the event a dead letter.",
+        "A value that does not fit its declared type makes the event a dead letter; "
+        "bins that are not named keep the type they have.",
     )
 
     def selects(self, namespace: str, set_name: str | None) -> bool:
@@ -40,6 +44,13 @@ class Records(StrictModel):
         if namespace != self.namespace:
             return False
         return self.sets is None or (self.without_set if set_name is None else set_name in self.sets)
+
+    def record_type(self) -> "RecordType":
+        """The same for the decoder, which writes records without a set as ""."""
+        from schemas.xdr.options import RecordType  # loads pyspark, which validating a flow does not need
+
+        sets = self.sets if self.sets is None or not self.without_set else (*self.sets, "")
+        return RecordType(self.namespace, sets, self.bins)
 
 
 def _quoted(text: str) -> str:

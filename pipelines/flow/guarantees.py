@@ -1,0 +1,60 @@
+"""What each kind of output promises, in words a person can hold us to. The reasons are in docs/guarantees.md."""
+
+from typing import NamedTuple
+
+from pipelines.flow.outputs import DAY_S, HOUR_S, AerospikeMirror, DeltaHistory
+
+
+class Guarantee(NamedTuple):
+    """One output's promises. `crash`: what a kill at any point leaves, and what the next start does about it."""
+
+    writes: str
+    order: str
+    duplicates: str
+    deletes: str
+    crash: str
+
+
+def _span(seconds: int) -> str:
+    for unit_s, unit in ((DAY_S, "days"), (HOUR_S, "hours")):
+        if seconds % unit_s == 0:
+            count = seconds // unit_s
+            return f"{count} {unit if count != 1 else unit[:-1]}"
+    return f"{seconds} s"
+
+
+def guarantee_of(output: AerospikeMirror | DeltaHistory) -> Guarantee:
+    """What `output` promises for every event the flow selects."""
+    if isinstance(output, DeltaHistory):
+        return Guarantee(
+            writes=f"one row per event, appended to {output.path}, partitioned by the UTC date of the event's last-update time",
+            order="rows carry (lut, gen) and the Kafka position; a table has no order of its own",
+            duplicates="each Kafka message is one row; a message XDR sent twice is two rows with one version",
+            deletes="a row with op = delete",
+            crash="a batch is one Delta commit with its own transaction id: all or nothing; a repeated batch is not added again",
+        )
+    return Guarantee(
+        writes=f"namespace {output.namespace} on {', '.join(output.hosts)}: whole records by digest, with time to live"
+        + (" and user key" if output.send_key else ""),
+        order="newest (lut, gen) wins, guarded on the server: a late older event changes nothing and is counted superseded",
+        duplicates="an event applied before changes nothing and is counted duplicate",
+        deletes=f"the record is removed; an older write that arrives within {_span(output.tombstone_horizon_s)} does not bring "
+        "it back, a later one may and is counted past_horizon",
+        crash="some records of the batch may be written; the repeated batch finds them and counts them as if it had run once",
+    )
+
+
+def letters_guarantee(path: str, owner: str) -> str:
+    """What the dead-letter table promises."""
+    return (
+        f"{path}: every message that cannot be decoded (once, by lane {owner}) and every event one output refuses, with reason, "
+        "position and original bytes; one Delta commit per batch, repeated batches are not added again"
+    )
+
+
+def ledger_guarantee(path: str) -> str:
+    """What the ledger promises."""
+    return f"{path}: one row per micro-batch and output; in = applied + superseded + duplicate + dead, always"
+
+
+__all__ = ["Guarantee", "guarantee_of", "ledger_guarantee", "letters_guarantee"]
