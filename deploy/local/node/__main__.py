@@ -5,7 +5,6 @@ Prints one JSON line with its address when it is ready. Exit status 0 after a cl
 
 import argparse
 import asyncio
-import importlib
 import json
 import os
 import signal
@@ -13,9 +12,12 @@ import sys
 from pathlib import Path
 
 from deploy.local.node.config import NodeConfig, parse_namespace
+from deploy.local.node.faults import FaultBoard
 from deploy.local.node.hooks import Extension
 from deploy.local.node.log import DamagedFile
 from deploy.local.node.server import DataInUse, Node
+from deploy.local.xdr import Shipper, parse_settings
+from schemas.errors import ConfigError
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -32,31 +34,30 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--advertise", default="", metavar="HOST:PORT", help="address given to clients instead of host and port")
     parser.add_argument("--security", choices=("off", "refuse"), default="off", help="what clients with credentials are told")
     parser.add_argument("--pid-file", type=Path, help="written when ready: process id, then the port")
+    parser.add_argument("--kafka", default="", metavar="HOST:PORT[,...]", help="where change events go")
     parser.add_argument(
-        "--extension",
+        "--xdr",
         action="append",
         default=[],
-        metavar="MODULE:FACTORY[=ARGUMENT]",
-        help="something that lives in the node: FACTORY(ARGUMENT) of MODULE gives a hooks.Extension",
+        metavar="namespace=NAME,topic=TOPIC[,OPTION=VALUE...]",
+        help="ship the changes of a namespace; repeat for several (docs/embedded-node.md)",
     )
     return parser
 
 
-def load_extension(given: str) -> Extension:
-    """`module:factory=argument`. Raises ValueError when it cannot be made."""
-    target, equals, argument = given.partition("=")
-    module, _, factory = target.partition(":")
-    try:
-        make = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"extension {target!r}: {error}") from error
-    extension: Extension = make(argument) if equals else make()
-    return extension
+def extensions(kafka: str, xdr: list[str]) -> list[Extension]:
+    """What lives in the node's process: faults on demand always, change events when asked for. Raises ConfigError."""
+    if bool(kafka) != bool(xdr):
+        raise ConfigError("E143", "--kafka and --xdr go together: one says where change events go, the other which")
+    chosen: list[Extension] = [FaultBoard()]
+    if xdr:
+        chosen.append(Shipper([parse_settings(one) for one in xdr], kafka))
+    return chosen
 
 
-async def serve(config: NodeConfig, extensions: list[Extension], pid_file: Path | None) -> None:
+async def serve(config: NodeConfig, attached: list[Extension], pid_file: Path | None) -> None:
     """Run a node until a signal. Raises what `Node.start` raises."""
-    node = Node(config, extensions)
+    node = Node(config, attached)
     await node.start()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,8 +84,8 @@ def main() -> int:
             security=given.security,
             advertise=given.advertise,
         )
-        asyncio.run(serve(config, [load_extension(one) for one in given.extension], given.pid_file))
-    except (DamagedFile, DataInUse, OSError, ValueError) as error:
+        asyncio.run(serve(config, extensions(given.kafka, given.xdr), given.pid_file))
+    except (DamagedFile, DataInUse, ConfigError, OSError, ValueError) as error:
         print(f"the node cannot run: {error}", file=sys.stderr)
         return 2
     return 0

@@ -255,6 +255,10 @@ class Node:
 
     def go_down(self, seconds: float) -> None:
         """Reset every connection and refuse new ones for a time; data stays."""
+        # The reply to the command that asked for this goes out first.
+        self.loop.call_soon(self._go_down, seconds)
+
+    def _go_down(self, seconds: float) -> None:
         self.is_down = True
         if self._server is not None:
             self._server.close()
