@@ -7,8 +7,8 @@ A node computes one value from a record and an environment, or UNKNOWN. Values b
 | string, blob, geo, hll         | bytes as in the bin                                 |
 | list, map                      | bytes as in the bin: msgpack                        |
 
-The environment is a list of slots: integers that took nine bytes on the wire, so that the next guard that differs only in them can
-use the same nodes, and the variables of `let`.
+The environment is a list of slots: integers that took nine bytes on the wire, so that the next guard that differs only in
+them can use the same nodes, and the variables of `let`.
 """
 
 from collections.abc import Callable, Sequence

@@ -20,6 +20,8 @@ from .view import Particle, RecordView
 
 MAX_SIZE_BYTES: Final = 1 << 20
 MAX_KEPT: Final = 64
+MAX_KEPT_BYTES: Final = 1 << 13
+"""Longer expressions are built each time, so that what is kept stays small."""
 
 CREATE_ONLY: Final = 1
 UPDATE_ONLY: Final = 2
@@ -62,6 +64,8 @@ class _Kept:
         return None
 
     def keep(self, payload: bytes, wrapped: bool, program: _Program) -> None:
+        if len(payload) > MAX_KEPT_BYTES:
+            return
         if len(self.programs) >= MAX_KEPT:
             self.programs.clear()
             self.layouts.clear()
@@ -194,6 +198,7 @@ def expression_op(
 __all__ = [
     "KEEP",
     "MAX_KEPT",
+    "MAX_KEPT_BYTES",
     "MAX_SIZE_BYTES",
     "Outcome",
     "UNKNOWN",

@@ -112,7 +112,7 @@ def geojson_text(raw: bytes) -> bytes:
 
 
 def particle_of(value: Value) -> Particle | None:
-    """Give the particle a bin or a reply would hold for an element; None for nil. Raises ServerError(4) for wildcard and the like."""
+    """Give the particle a bin or a reply would hold for an element; None for nil. Raises ServerError(4) for wildcards."""
     if value is None:
         return None
     if isinstance(value, bool):
