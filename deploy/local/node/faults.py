@@ -1,7 +1,7 @@
 """Faults on demand: what the node shall do wrong, to which commands, how often, and how often it really did.
 
 The board is told by the info command `millrace-fault:` and asked by the node about each command. Choices are drawn from a seed,
-one per matching command, so the same commands in the same order meet the same faults. Fired means: handed to the node to carry out.
+one per matching command, so the same commands in the same order meet the same faults. Fired means handed to the node.
 """
 
 import difflib

@@ -202,8 +202,10 @@ class Lane:
         else:
             self.counters.failed += 1
             unshipped = self._unshipped.get(outgoing.digest)
-            if unshipped is not None:
-                self._queue.put_back(outgoing.digest, outgoing.deleted, unshipped.last, self._clock_ms())
+            # A newer change of the record is queued or on its way, and will carry this one too.
+            if unshipped is not None and unshipped.last == outgoing.covers:
+                kind: ChangeKind = "delete" if outgoing.deleted else "write"
+                self._queue.put(outgoing.digest, kind, outgoing.deleted, unshipped.last, self._clock_ms())
 
     def _read(self, pending: Pending, now_ms: float) -> Outgoing | None:
         digest = pending.digest

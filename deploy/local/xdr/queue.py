@@ -79,14 +79,6 @@ class ChangeQueue:
         heapq.heappush(self._heap, (due_ms, number, digest))
         return True
 
-    def put_back(self, digest: bytes, deleted: DeletedImage | None, number: int, now_ms: float) -> None:
-        """Queue a record again whose message Kafka refused. What was queued of it meanwhile is newer and stays."""
-        pending = self._pending.get(digest)
-        if pending is None:
-            self.put(digest, "delete" if deleted else "write", deleted, number, now_ms)
-        elif pending.deleted is None:
-            pending.deleted = deleted
-
     def take(self, now_ms: float) -> Pending | None:
         """The next record that is due, removed from the queue; None when none is."""
         if not self._heap or self._heap[0][0] > now_ms:

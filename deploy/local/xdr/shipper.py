@@ -44,6 +44,7 @@ class Shipper:
         self._something = asyncio.Event()
         self._saved_s = 0.0
         self._flushes: dict[int, list[FlushMark]] = {}
+        self._closed = False
 
     # ------------------------------------------------------------------ life
     def attach(self, node: NodeControl) -> None:
@@ -83,14 +84,15 @@ class Shipper:
         while any(mark.left for mark in marks) and time.monotonic() < deadline:
             self._turn(self._delivery)
             await asyncio.sleep(ANSWERS_EVERY_S)
+        self._closed = True
         self._save()
         self._delivery.close()
 
     async def run(self) -> None:
-        """Ship until cancelled."""
+        """Ship until closed or cancelled."""
         await self._topics_exist()
         self._delivery = Delivery(self._bootstrap)
-        while True:
+        while not self._closed:
             if self._turn(self._delivery):
                 await asyncio.sleep(0)
             elif any(lane.in_flight for lane in self.lanes):

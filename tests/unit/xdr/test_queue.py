@@ -86,17 +86,6 @@ def test_an_expiry_that_overtakes_an_unshipped_write_is_shipped() -> None:
     assert queue().put(A, "expire", EXPIRED, 1, 0, unsettled=True)
 
 
-def test_a_refused_message_never_replaces_a_newer_delete() -> None:
-    changes = queue(hot_key_ms=0)
-    changes.put_back(A, GONE, 1, 0)
-    newer = GONE._replace(generation=9)
-    changes.put(A, "delete", newer, 2, 0)
-    changes.put_back(A, GONE, 1, 0)
-    pending = changes.take(0)
-    assert pending is not None
-    assert (pending.deleted, pending.number) == (newer, 2)
-
-
 def test_expedite_keeps_the_order_and_loses_nothing() -> None:
     changes = queue(hot_key_ms=1000, delay_ms=10)
     digests = [digest_of(str(number)) for number in range(50)]
