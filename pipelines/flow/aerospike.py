@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from pipelines.flow.base import Bool, Int, StrictModel, Text, Texts
+from pipelines.flow.base import Bool, Int, StrictModel, Text, split_commas
 from pipelines.flow.secrets import Secret
 from sinks.aerospike.config import ClientConfig
 
@@ -29,11 +29,13 @@ def parse_address(text: str) -> Address | None:
     return Address(match["host"].strip("[]"), int(match["port"]), match["tls"])
 
 
-def _addresses(hosts: tuple[str, ...]) -> tuple[str, ...]:
-    for host in hosts:
-        if parse_address(host) is None:
-            raise PydanticCustomError("address", "expected host:port or host:tls_name:port, found {found}", {"found": repr(host)})
-    return hosts
+def _address(text: str) -> str:
+    if parse_address(text) is None:
+        raise PydanticCustomError("address", "expected host:port or host:tls_name:port")
+    return text
+
+
+Addresses = Annotated[tuple[Annotated[Text, AfterValidator(_address)], ...], BeforeValidator(split_commas)]
 
 
 def _rack_ids(value: Any) -> Any:
@@ -73,7 +75,7 @@ class Tls(StrictModel):
 class AerospikeCluster(StrictModel):
     """A namespace of a cluster, and how to reach it."""
 
-    hosts: Annotated[Texts, AfterValidator(_addresses)] = Field(
+    hosts: Addresses = Field(
         min_length=1, description="Seed nodes, host:port or host:tls_name:port.", examples=[["127.0.0.1:3000"]]
     )
     namespace: Text = Field(max_length=31, description="Namespace.", examples=["mirror"])

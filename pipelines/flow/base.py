@@ -42,10 +42,12 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Interpolated) else value
 
 
-def _split(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+def split_commas(value: Any) -> Any:
+    """Text with commas as its parts; anything else unchanged. Parts of an environment value still know how it was written."""
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(Interpolated(part, value.written) for part in parts) if isinstance(value, Interpolated) else parts
 
 
 def _finite(value: float) -> float:
@@ -58,11 +60,12 @@ Int = Annotated[int, BeforeValidator(_typed), Strict()]
 Float = Annotated[float, BeforeValidator(_typed), Strict(), AfterValidator(_finite)]
 Bool = Annotated[bool, BeforeValidator(_typed), Strict()]
 Text = Annotated[str, BeforeValidator(_plain), Strict(), StringConstraints(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_split)]
+
+Texts = Annotated[tuple[Text, ...], BeforeValidator(split_commas)]
 """A list; text with commas is taken as one too, since an environment variable holds nothing else."""
 
 Name = Annotated[str, BeforeValidator(_plain), Strict(), StringConstraints(pattern=NAME_PATTERN)]
 """Names a folder or a column value: lower-case letters, digits, `_` and `-`, at most 63."""
 
 
-__all__ = ["Bool", "Float", "Int", "Name", "StrictModel", "Text", "Texts"]
+__all__ = ["Bool", "Float", "Int", "Name", "StrictModel", "Text", "Texts", "split_commas"]

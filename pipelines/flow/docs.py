@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from pipelines.flow.model import Flow
 from pipelines.flow.places import bare, union_models
+from pipelines.flow.problems import amount
 from pipelines.flow.records import Records
 from pipelines.flow.rules import OWN_SETTINGS
 from pipelines.flow.secrets import Secret
@@ -166,7 +167,7 @@ def _limits(field: FieldInfo) -> str:
         for attribute in ("ge", "le", "gt", "lt"):
             value = getattr(item, attribute, None)
             if value is not None:
-                bounds[attribute] = f"{value:,}"
+                bounds[attribute] = amount(value)
     low = f"from {bounds['ge']}" if "ge" in bounds else f"more than {bounds['gt']}" if "gt" in bounds else ""
     high = f"to {bounds['le']}" if "le" in bounds else f"less than {bounds['lt']}" if "lt" in bounds else ""
     text = " ".join(part for part in (low, high) if part)

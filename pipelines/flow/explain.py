@@ -91,7 +91,7 @@ def explain_flow(loaded: LoadedFlow, defaults: dict[str, tuple[str, str]]) -> Ex
         ),
         options=tuple(resolved_options(flow)),
         spark=tuple(spark_settings(flow, defaults)),
-        warnings=tuple(warning.text() for warning in loaded.warnings),
+        warnings=tuple(warning.text(loaded.path) for warning in loaded.warnings),
         plans={},
     )
 

@@ -33,10 +33,15 @@ class Problem:
         """The option's full name, empty for the flow as a whole."""
         return dotted(self.loc)
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do, without the place."""
+        return self.message + (f". {self.remedy}" if self.remedy else "")
+
     def text(self, path: str = "") -> str:
         """`file:line:column: message. What to do`, or without the place for a flow built in Python."""
-        where = f"{path}:{self.line}:{self.column}: " if self.line else f"{path}: " if path else ""
-        return f"{where}{self.message}" + (f". {self.remedy}" if self.remedy else "")
+        where = f"{path or 'line'}:{self.line}:{self.column}: " if self.line else f"{path}: " if path else ""
+        return where + self.sentence
 
     def as_dict(self, path: str = "") -> dict[str, Any]:
         """Plain data for JSON."""
@@ -96,6 +101,7 @@ _EXPECTED = {
     "float_type": "a number",
     "float_parsing": "a number",
     "finite": "a finite number",
+    "address": "host:port or host:tls_name:port",
     "bool_type": "true or false",
     "string_type": "text",
     "string_sub_type": "text",
@@ -105,11 +111,17 @@ _EXPECTED = {
     "tuple_type": "a list",
 }
 
+
+def amount(number: float) -> str:
+    """A limit as text: 3,600 and 0.5, never 3,600.0."""
+    return f"{int(number) if number == int(number) else number:,}"
+
+
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "greater_than": lambda c: f"more than {c['gt']:,}",
-    "greater_than_equal": lambda c: f"at least {c['ge']:,}",
-    "less_than": lambda c: f"less than {c['lt']:,}",
-    "less_than_equal": lambda c: f"at most {c['le']:,}",
+    "greater_than": lambda c: f"more than {amount(c['gt'])}",
+    "greater_than_equal": lambda c: f"at least {amount(c['ge'])}",
+    "less_than": lambda c: f"less than {amount(c['lt'])}",
+    "less_than_equal": lambda c: f"at most {amount(c['le'])}",
     "too_short": lambda c: f"at least {c['min_length']} of them",
     "string_too_short": lambda c: "text that is not empty",
     "string_too_long": lambda c: f"at most {c['max_length']} characters",
@@ -193,4 +205,15 @@ def placed(problem: Problem, line: int, column: int) -> Problem:
     return replace(problem, line=line, column=column)
 
 
-__all__ = ["FlowInvalid", "NAME_PATTERN", "Problem", "RULE", "placed", "problems_from", "root_errors", "shown", "suggestion"]
+__all__ = [
+    "FlowInvalid",
+    "NAME_PATTERN",
+    "Problem",
+    "RULE",
+    "amount",
+    "placed",
+    "problems_from",
+    "root_errors",
+    "shown",
+    "suggestion",
+]

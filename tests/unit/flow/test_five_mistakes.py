@@ -82,9 +82,14 @@ def test_a_rule_is_not_reported_over_an_option_that_is_itself_wrong() -> None:
         ("lots", "2.5", 6, "expected a whole number"),
         ("lots", "true", 6, "is true, expected a whole number"),
         ("lots", "{a: 1}", 6, "is a group of options, expected a whole number"),
-        ("- sets: [cards]", "- {namespace: payments, bins: {qty: integer}}", 8, "'records[0].bins.qty' is 'integer', expected one of"),
+        (
+            "- sets: [cards]",
+            "- {namespace: payments, bins: {qty: integer}}",
+            8,
+            "bins.qty' is 'integer', expected one of",
+        ),
         ("- sets: [cards]", "- {namespace: payments, bins: all}", 8, "expected `schemaless`, or bin names"),
-        ("[127.0.0.1:3000]", "[localhost]", 14, "expected host:port or host:tls_name:port, found 'localhost'"),
+        ("[127.0.0.1:3000]", "[localhost]", 14, "hosts[0]' is 'localhost', expected host:port or host:tls_name:port"),
         ("[127.0.0.1:3000]", "[localhost:99999]", 14, "expected host:port"),
         ("namespace: mirror", "send_key: yes please", 15, "expected true or false"),
         ("{type: delta_histroy, path: data/history}", "{path: data/history}", 20, "outputs.history.type' is missing"),
@@ -92,7 +97,7 @@ def test_a_rule_is_not_reported_over_an_option_that_is_itself_wrong() -> None:
         ("  bulk:\n", "  bulk:\n    trigger: sometimes\n", 19, "expected {interval_ms: N} or available_now"),
         ("  bulk:\n", "  Bulk:\n", 18, "expected lower-case letters"),
     ],
-)  # fmt: skip
+)
 def test_wrong_values_are_named_with_what_was_expected(before: str, after: str, line: int, expected: str) -> None:
     assert before in FIVE_MISTAKES
     with pytest.raises(FlowInvalid) as caught:
