@@ -1,0 +1,65 @@
+"""Append a batch to a Delta table once, however often it is asked for.
+
+Spark and delta-rs commit to a local disk in different ways (Spark looks, then renames; delta-rs links), so that one could
+overwrite the other's commit. A table is therefore written by one of them, or under the process-wide lock of its path.
+"""
+
+from collections.abc import Mapping
+from threading import Lock
+
+import pyarrow as pa
+from deltalake import CommitProperties, PostCommitHookProperties, write_deltalake
+from deltalake.exceptions import DeltaError
+from pyspark.sql import DataFrame
+
+from schemas.errors import Retryable
+from sinks.delta.transactions import Txn
+
+_LOCKS: dict[str, Lock] = {}
+_LOCKS_LOCK = Lock()
+_CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModificationException")
+
+
+def path_lock(path: str) -> Lock:
+    """The lock of one table in this process."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(path, Lock())
+
+
+def append_frame(rows: DataFrame, path: str, txn: Txn, *, grow: bool = False) -> None:
+    """Append by Spark in one commit that carries `txn`. Delta writes nothing when the table holds that version already.
+
+    grow: add columns the table lacks. Raises Retryable E230 when another writer won the commit; else whatever Spark raises.
+    """
+    writer = rows.write.format("delta").mode("append")
+    writer = writer.option("txnAppId", txn.app_id).option("txnVersion", txn.version)
+    if grow:
+        writer = writer.option("mergeSchema", "true")
+    try:
+        writer.save(path)
+    except Exception as error:
+        # Raised as plain Java errors or as delta.exceptions, depending on what was imported first: only the text is stable.
+        if any(mark in str(error) for mark in _CONFLICTS):
+            raise Retryable("E230", "another writer changed the table during the commit", path=path) from error
+        raise
+
+
+def append_rows(rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[str, str] | None = None) -> None:
+    """Append by delta-rs in one commit that carries `txn`: for few rows, in tens of milliseconds and without Spark.
+
+    delta-rs does not look at the stored version: ask `stored_version` first. Raises Retryable E230 when the commit failed.
+    """
+    try:
+        write_deltalake(
+            path,
+            rows,
+            mode="append",
+            storage_options=dict(storage_options or {}),
+            commit_properties=CommitProperties(app_transactions=[txn.for_delta_rs()]),
+            post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
+        )
+    except (DeltaError, OSError) as error:
+        raise Retryable("E230", f"the table cannot be appended to: {error}", path=path) from error
+
+
+__all__ = ["append_frame", "append_rows", "path_lock"]

@@ -1,0 +1,137 @@
+"""The history output: every event of a flow once, appended to a Delta table with the batch that read it.
+
+Exactness: an append carries the transaction (flow, output, epoch; batch id), so a repeated batch is not appended again. Before
+the first batch after a start the table itself is asked what it holds. An event that XDR ships twice is two Kafka messages and two
+rows: both happened in Kafka, and whoever derives a state takes the newest version anyway. So nothing is superseded or duplicate
+here: events in = applied + dead, and dead are the messages that could not be decoded (they go to the dead-letter table).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from schemas.bins import BinType
+from schemas.errors import Terminal
+from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, bin_columns, history_ddl
+from sinks.contract import Fence
+from sinks.delta.append import append_frame
+from sinks.delta.counts import BatchCounts, count_columns, counted_again, is_event, observed
+from sinks.delta.history_columns import history_rows
+from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
+from sinks.delta.transactions import Txn, output_txn, stored_version
+
+
+class DeltaHistory:
+    """A history table of one output. Lives on the driver; `write` is called by one thread, one batch at a time.
+
+    path:     the table, plain path, file:// or an address both Spark and delta-rs know.
+    declared: bins with their types become typed columns; None keeps all bins in one map. See `schemas.tables.history_ddl`.
+    storage_options: for delta-rs, where the path needs credentials; Spark has its own settings.
+    """
+
+    def __init__(
+        self,
+        flow: str,
+        output: str,
+        path: str,
+        declared: Mapping[str, BinType] | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.flow = flow
+        self.name = output
+        self.path = table_path(path)
+        self.declared = None if declared is None else dict(declared)
+        self._storage_options = dict(storage_options or {})
+        self._held: dict[str, int] = {}
+        self._grow = False
+
+    @property
+    def contract(self) -> TableContract:
+        """What the table must look like. It may lack declared bins: they are added by the next append."""
+        return TableContract(
+            ddl=history_ddl(self.declared),
+            description=f"Millrace history: every change event once (flow {self.flow}, output {self.name})",
+            stats=HISTORY_STATS_COLUMNS,
+            partition_by=(PARTITION_COLUMN,),
+            may_grow=frozenset({"bins"}) if self.declared else frozenset(),
+        )
+
+    @property
+    def bins_kept_aside(self) -> dict[str, str]:
+        """Declared bins that cannot be columns, each with the reason; they are kept in `other_bins`."""
+        return bin_columns(self.declared or {}).aside
+
+    def prepare(self) -> None:
+        """Make the table unless it is there, then `check`; two drivers may do so at once. Raises ConfigError E121, Retryable E230."""
+        create_if_absent(self.path, self.contract, self._storage_options)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError E121 unless the table's columns, partitions and properties fit; changes nothing."""
+        self._grow = require_contract(self.path, self.contract, self._storage_options)
+
+    def write(self, frame: DataFrame, fence: Fence) -> BatchCounts:
+        """Append the batch's events, once, and count everything the batch held; one Spark action.
+
+        frame:  the whole batch in normal form (`schemas.events`): undecodable rows are counted as dead and not written; with a
+                boolean column `selected`, decoded rows for which it is not true are counted as unselected and not written.
+        Replay: the same batch under the same fence changes nothing and counts the same. Should a changed decoder now read rows
+                the first attempt could not, those are appended, so that no event falls between history and dead letters.
+        Raises: Terminal E422 when the table holds later batches of this checkpoint; Retryable E230 on a conflict; else what Spark
+                raises.
+        """
+        txn = output_txn(self.flow, self.name, fence)
+        if self._newest(txn) >= fence.batch_id:
+            return self._replayed(frame, fence, txn)
+        observation = Observation()
+        counted = frame.observe(observation, *count_columns(frame))
+        self._held.pop(txn.app_id, None)  # whatever happens below, the table knows better
+        append_frame(self._rows(counted, fence), self.path, txn, grow=self._grow)
+        counts = observed(observation)
+        if counts is None:  # skipped by Delta (someone else wrote this batch meanwhile), or the counts were lost on their way
+            return self._replayed(frame, fence, txn)
+        self._held[txn.app_id] = fence.batch_id
+        self._grow = False
+        return counts
+
+    def _rows(self, frame: DataFrame, fence: Fence) -> DataFrame:
+        origin = {"flow": self.flow, "output": self.name, "epoch": fence.epoch, "batch_id": fence.batch_id}
+        return history_rows(frame.filter(is_event(frame)), self.declared, origin)
+
+    def _newest(self, txn: Txn) -> int:
+        """The last batch of this checkpoint in the table, -1 for none. Asked of the table once per start and after a failure."""
+        if txn.app_id not in self._held:
+            stored = stored_version(self.path, txn.app_id, self._storage_options)
+            self._held[txn.app_id] = -1 if stored is None else stored
+        return self._held[txn.app_id]
+
+    def _replayed(self, frame: DataFrame, fence: Fence, txn: Txn) -> BatchCounts:
+        newest = self._newest(txn)
+        if newest > fence.batch_id:
+            raise Terminal(
+                "E422",
+                f"batch {fence.batch_id} is to be written, but the table holds batches up to {newest} of this checkpoint",
+                path=self.path,
+                output=self.name,
+                epoch=fence.epoch,
+            )
+        counts = counted_again(frame)
+        there = frame.sparkSession.read.format("delta").load(self.path)
+        there = there.filter(
+            (F.col("batch_id") == fence.batch_id)
+            & (F.col("epoch") == fence.epoch)
+            & (F.col("flow") == self.flow)
+            & (F.col("output") == self.name)
+        ).select("topic", "partition", "offset")
+        held = there.count()
+        if held < counts.applied:
+            missing = self._rows(frame, fence).join(there, ["topic", "partition", "offset"], "left_anti")
+            # An id of its own, since the batch's is spent; the rows held so far grow with every mending, so a repeat is skipped.
+            mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", held)
+            append_frame(missing.select(*self._rows(frame, fence).columns), self.path, mending, grow=self._grow)
+        return replace(counts, replayed=True)
+
+
+__all__ = ["DeltaHistory"]

@@ -1,0 +1,164 @@
+"""The ledger table: the account of every batch of every lane, moved here from the journal exactly once.
+
+The journal (`checkpoints.journal`) takes a batch's account inside the batch, in a millisecond; a flush moves what has gathered in
+one commit of delta-rs, whose transaction says up to which batch it went, and then removes the files. Killed in between, the next
+flush sees the transaction and only removes the files. Readers take both and see each account once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from schemas.ledger import LEDGER_DDL, LedgerRow
+from sinks.delta.append import append_rows, path_lock
+from sinks.delta.ddl import delta_schema
+from sinks.delta.table import TableContract, create_if_absent, is_table, require_contract, table_path
+from sinks.delta.transactions import Txn, app_id, ledger_writer, stored_version
+
+CONTRACT = TableContract(
+    ddl=LEDGER_DDL,
+    description="Millrace ledger: what became of every event, per output and micro-batch",
+    stats="flow,lane,output,epoch,batch_id,committed_at,max_lut_ms",
+)
+_SCHEMA: pa.Schema = pa.schema(delta_schema(LEDGER_DDL).to_arrow())
+
+
+class PendingBatch(Protocol):
+    """One batch's account as a journal keeps it (`checkpoints.journal.JournalEntry`)."""
+
+    @property
+    def epoch(self) -> str: ...  # noqa: D102
+    @property
+    def batch_id(self) -> int: ...  # noqa: D102
+    @property
+    def rows(self) -> tuple[LedgerRow, ...]: ...  # noqa: D102
+
+
+class PendingRows(Protocol):
+    """Where rows wait: `checkpoints.journal.Journal`."""
+
+    def lanes(self) -> list[str]:
+        """Lanes with rows."""
+
+    def pending(self, lane: str) -> Sequence[PendingBatch]:
+        """The lane's accounts, by epoch and ascending batch id."""
+
+    def drop_through(self, lane: str, epoch: str, batch_id: int) -> None:
+        """Forget accounts up to and including the batch."""
+
+
+class LedgerTable:
+    """The ledger of one flow.
+
+    path: the table, plain path, file:// or an address delta-rs knows. Never written by Spark.
+    """
+
+    def __init__(self, flow: str, path: str, storage_options: Mapping[str, str] | None = None) -> None:
+        self.flow = flow
+        self.path = table_path(path)
+        self._storage_options = dict(storage_options or {})
+
+    def prepare(self) -> None:
+        """Make the table when it is not there, then `check`. Raises ConfigError E121, Retryable E230."""
+        create_if_absent(self.path, CONTRACT, self._storage_options)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError E121 unless the table's columns and properties fit; changes nothing."""
+        require_contract(self.path, CONTRACT, self._storage_options)
+
+    def flush(self, journal: PendingRows, lane: str) -> int:
+        """Move the lane's pending accounts into the table and drop them from the journal. Returns how many rows were appended.
+
+        Raises Retryable E230 when the table cannot be read or written (nothing is dropped), Terminal E425 on a damaged journal.
+        """
+        moved = 0
+        for epoch, batches in groupby(journal.pending(lane), key=lambda batch: batch.epoch):
+            moved += self._flush_epoch(journal, lane, epoch, list(batches))
+        return moved
+
+    def flush_all(self, journal: PendingRows) -> int:
+        """`flush` for every lane that has a journal. Returns how many rows were appended."""
+        return sum(self.flush(journal, lane) for lane in journal.lanes())
+
+    def _flush_epoch(self, journal: PendingRows, lane: str, epoch: str, batches: Sequence[PendingBatch]) -> int:
+        last = max(batch.batch_id for batch in batches)
+        with path_lock(self.path):
+            application = app_id(self.flow, ledger_writer(lane), epoch)
+            stored = stored_version(self.path, application, self._storage_options)
+            new = [row for batch in batches if stored is None or batch.batch_id > stored for row in batch.rows]
+            if new:
+                append_rows(_table(new), self.path, Txn(application, last), self._storage_options)
+        journal.drop_through(lane, epoch, last)
+        return len(new)
+
+    def read(
+        self,
+        journal: PendingRows | None = None,
+        *,
+        lane: str | None = None,
+        output: str | None = None,
+        epoch: str | None = None,
+        since: datetime | None = None,
+    ) -> list[LedgerRow]:
+        """The flow's accounts, table and journal together, each once, ordered by time and batch.
+
+        since: only those committed at that time or later. A table that is not there yet counts as empty.
+        Raises Retryable E230 when the storage does not answer, Terminal E425 on a damaged journal file.
+        """
+        # The journal first: rows that a keeper moves meanwhile are then seen twice rather than not at all.
+        waiting = (
+            [row for name in (journal.lanes() if journal else []) for batch in journal.pending(name) for row in batch.rows]
+            if journal
+            else []
+        )
+        rows: dict[tuple[str, str, str, int], LedgerRow] = {}
+        for row in (*waiting, *self._stored(lane, output, epoch)):
+            rows[row.lane, row.output, row.epoch, row.batch_id] = row
+        return sorted(
+            (row for row in rows.values() if row.flow == self.flow and _wanted(row, lane, output, epoch, since)),
+            key=lambda row: (_time(row.committed_at), row.batch_id, row.lane, row.output),
+        )
+
+    def _stored(self, lane: str | None, output: str | None, epoch: str | None) -> Iterator[LedgerRow]:
+        if not is_table(self.path, self._storage_options):
+            return
+        chosen = pc.field("flow") == self.flow
+        for name, value in (("lane", lane), ("output", output), ("epoch", epoch)):
+            if value is not None:
+                chosen &= pc.field(name) == value
+        dataset = DeltaTable(self.path, storage_options=self._storage_options).to_pyarrow_dataset()
+        for record in dataset.to_table(columns=_SCHEMA.names, filter=chosen).to_pylist():
+            yield _row(record)
+
+
+def _table(rows: Iterable[LedgerRow]) -> pa.Table:
+    records = [{**row.as_dict(), "committed_at": _time(row.committed_at)} for row in rows]
+    return pa.Table.from_pylist(records, schema=_SCHEMA)
+
+
+def _row(record: dict[str, Any]) -> LedgerRow:
+    values = {field.name: record[field.name] for field in fields(LedgerRow)}
+    return LedgerRow(**{**values, "committed_at": record["committed_at"].isoformat(timespec="milliseconds")})
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _wanted(row: LedgerRow, lane: str | None, output: str | None, epoch: str | None, since: datetime | None) -> bool:
+    return (
+        (lane is None or row.lane == lane)
+        and (output is None or row.output == output)
+        and (epoch is None or row.epoch == epoch)
+        and (since is None or _time(row.committed_at) >= since)
+    )
+
+
+__all__ = ["CONTRACT", "LedgerTable", "PendingBatch", "PendingRows"]
