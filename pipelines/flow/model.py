@@ -12,9 +12,10 @@ from pipelines.flow.base import Float, Int, Name, StrictModel, Text
 from pipelines.flow.lanes import Lane, usual_lanes
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
 from pipelines.flow.problems import RULE
-from pipelines.flow.records import Records
+from pipelines.flow.records import Records, declared_types
 from pipelines.flow.rules import broken_rules
 from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
+from schemas.bins import BinType
 
 if TYPE_CHECKING:
     from schemas.xdr.options import DecodeOptions
@@ -182,6 +183,14 @@ class Flow(StrictModel):
         """Messages `lane` takes per micro-batch: its own limit, else the source's, else by its trigger. Always a number."""
         given = self.lanes[lane].max_offsets_per_trigger or self.source.max_offsets_per_trigger
         return given or (SLOW_ROWS if (self.lanes[lane].trigger.interval_ms or 0) >= SLOW_TRIGGER_MS else FAST_ROWS)
+
+    def declared_bins(self) -> dict[str, BinType] | None:
+        """Bins that have one declared type in all entries that declare them: the typed columns of history tables.
+
+        None when the flow declares no bins at all.
+        """
+        types = declared_types(self.records)
+        return {name: next(iter(kinds)) for name, kinds in types.items() if len(kinds) == 1} if types else None
 
     def decode_options(self) -> "DecodeOptions":
         """What the decoder is told about the messages."""

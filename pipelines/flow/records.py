@@ -53,6 +53,15 @@ class Records(StrictModel):
         return RecordType(self.namespace, sets, self.bins)
 
 
+def declared_types(records: tuple[Records, ...]) -> dict[str, set[BinType]]:
+    """Every type each declared bin has in some entry."""
+    types: dict[str, set[BinType]] = {}
+    for entry in records:
+        for name, kind in (entry.bins or {}).items():
+            types.setdefault(name, set()).add(kind)
+    return types
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -68,4 +77,4 @@ def selection_sql(records: tuple[Records, ...]) -> str:
     return " OR ".join(terms) or "false"
 
 
-__all__ = ["Records", "SCHEMALESS", "selection_sql"]
+__all__ = ["Records", "SCHEMALESS", "declared_types", "selection_sql"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.flow.places import Loc, dotted
 from pipelines.flow.problems import Problem
+from pipelines.flow.records import declared_types
 from pipelines.flow.rule import placed_outputs
 from pipelines.flow.secrets import Secret
 
@@ -20,6 +21,13 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
     """Warnings, in the order of the options."""
     for loc in _literal_secrets(flow, ()):
         yield Problem(loc, f"{dotted(loc)!r} is a secret written in the file", "Use ${NAME} or {file: /path}.")
+    for bin_name, kinds in declared_types(flow.records).items():
+        if len(kinds) > 1:
+            yield Problem(
+                ("records",),
+                f"bin {bin_name!r} is declared as {' and as '.join(sorted(kinds))}: history tables keep it among the other bins",
+                "Declare one type, or write two flows.",
+            )
     selected = {entry.namespace for entry in flow.records}
     for loc, _, output in placed_outputs(flow):
         if output.type != "aerospike":

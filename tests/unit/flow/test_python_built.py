@@ -180,6 +180,25 @@ def test_selection(entry: dict[str, object], namespace: str, set_name: str | Non
     assert Records.model_validate({"namespace": "payments", **entry}).selects(namespace, set_name) is taken
 
 
+def test_declared_bins_are_those_with_one_type() -> None:
+    def declared(*bins: dict[str, str] | None) -> dict[str, BinType] | None:
+        entries = [{"namespace": "p", "sets": [f"s{number}"], "bins": kinds} for number, kinds in enumerate(bins)]
+        return Flow.model_validate({**valid(), "records": entries}).declared_bins()
+
+    assert declared(None, None) is None
+    assert declared({"a": "int", "b": "str"}, None, {"a": "int", "b": "blob"}) == {"a": BinType.INT}
+
+
+def test_the_decoder_is_told_what_the_flow_declares() -> None:
+    data = {**valid(), "records": [{"namespace": "p", "sets": ["a"], "without_set": True, "bins": {"q": "int"}}]}
+    data["source"].update(format="flat-json", metadata_key="meta")
+    options = Flow.model_validate(data).decode_options()
+    assert (options.format, options.metadata_key, options.image) == ("flat-json", "meta", "full")
+    [record] = options.records
+    assert (record.namespace, record.sets, record.bins) == ("p", ("a", ""), {"q": BinType.INT})
+    assert Flow.model_validate(valid()).decode_options().metadata_key == "metadata"
+
+
 def test_selection_as_sql_quotes_what_it_is_given() -> None:
     entries = (Records(namespace="a'b", sets=("x\\y",), without_set=True), Records(namespace="c"))
     assert selection_sql(entries) == (

@@ -203,6 +203,11 @@ WARNED: list[tuple[str, Any, str]] = [
     (M, dict(MIRROR, namespace="payments"), "a loop on the same one"),
     (M, dict(MIRROR, auth_mode="external_insecure", user="me", password="p"), "in clear"),
     ("lanes/bulk/trigger", {"interval_ms": 100}, "table version"),
+    (
+        "records",
+        [{"namespace": "p", "sets": ["a"], "bins": {"q": "int"}}, {"namespace": "p", "sets": ["b"], "bins": {"q": "str"}}],
+        "bin 'q' is declared as int and as str",
+    ),
     ("source/options", {"sasl.jaas.config": "plain text"}, "secret written in the file"),
 ]
 
