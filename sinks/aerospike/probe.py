@@ -22,10 +22,11 @@ def probe(config: MirrorConfig) -> None:
     policy: dict[str, Any] = {
         "expressions": older(1 << 16),
         "key": aerospike.POLICY_KEY_SEND,
+        "ttl": config.tombstone_horizon_s,
         "total_timeout": config.client.total_timeout_ms,
     }
     try:
-        client.put(key, {VERSION_BIN: 0}, {"ttl": config.tombstone_horizon_s}, policy)
+        client.put(key, {VERSION_BIN: 0}, None, policy)
         client.remove(key)
     except ex.AerospikeError as error:
         raise _explain(error, config) from None

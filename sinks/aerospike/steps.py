@@ -58,11 +58,10 @@ class Step(IntEnum):
 
 READ_VERSION = [op.read(VERSION_BIN), op.read(BATCH_BIN)]
 READ_TOMBSTONE = [op.read(VERSION_BIN), op.read(KIND_BIN), op.read(BATCH_BIN)]
-_NEVER: dict[str, int] = {"ttl": aerospike.TTL_NEVER_EXPIRE}
-_SEND_KEY: dict[str, Any] = {"key": aerospike.POLICY_KEY_SEND}
-_REPLACE = {**_SEND_KEY, "exists": aerospike.POLICY_EXISTS_REPLACE}
-_UPDATE = {**_SEND_KEY, "exists": aerospike.POLICY_EXISTS_UPDATE}
-_CREATE = {**_SEND_KEY, "exists": aerospike.POLICY_EXISTS_CREATE}
+_NEVER: dict[str, Any] = {"key": aerospike.POLICY_KEY_SEND, "ttl": aerospike.TTL_NEVER_EXPIRE}
+_REPLACE = {**_NEVER, "exists": aerospike.POLICY_EXISTS_REPLACE}
+_UPDATE = {**_NEVER, "exists": aerospike.POLICY_EXISTS_UPDATE}
+_CREATE = {**_NEVER, "exists": aerospike.POLICY_EXISTS_CREATE}
 _CLEAR_BINS = op.delete()
 
 
@@ -99,7 +98,7 @@ class Protocol:
             case Step.UPDATE_EXACT:
                 return self._write(item, now_s, older(item.rank))
             case Step.CREATE:
-                return Write(item.key, self._record_operations(item), _ttl(item.event.exp_s, now_s), _CREATE)
+                return Write(item.key, self._record_operations(item), None, _expiring(_CREATE, item.event.exp_s, now_s))
             case Step.READ_BACK:
                 return Read(item.digest_key, READ_VERSION)
             case Step.LOOK | Step.LOOK_AGAIN | Step.READ_MARK:
@@ -126,9 +125,10 @@ class Protocol:
         if item.operations is not None and item.operations.orders:
             operations.insert(0, _CLEAR_BINS)
             policy = _UPDATE
+        policy = _expiring(policy, item.event.exp_s, now_s)
         if guard is not None:
             policy = {**policy, "expressions": guard}
-        return Write(item.key, operations, _ttl(item.event.exp_s, now_s), policy)
+        return Write(item.key, operations, None, policy)
 
     def _mark(self, item: Item, now_s: float, guard: Any) -> Write:
         """The tombstone of a delete, or the mark of an expiring write, which must outlive the record by the horizon."""
@@ -138,8 +138,10 @@ class Protocol:
             {"op": OP_WRITE, "bin": KIND_BIN, "val": item.kind},
             self._token_op,
         ]
-        policy = None if guard is None else {"expressions": guard}
-        return Write(item.mark_key, operations, {"ttl": left_s + self._config.tombstone_horizon_s}, policy)
+        policy: dict[str, Any] = {"ttl": left_s + self._config.tombstone_horizon_s}
+        if guard is not None:
+            policy["expressions"] = guard
+        return Write(item.mark_key, operations, None, policy)
 
     def settle(self, step: Step, item: Item, answer: Answer, bins: dict[str, Any] | None, now_s: float) -> Step | Outcome:
         """What an answer (OK, NOT_FOUND, EXISTS or FILTERED) leads to: the next step, or the event's outcome."""
@@ -211,9 +213,9 @@ class Protocol:
         return outranks(bins[VERSION_BIN], bins.get(KIND_BIN, DELETED), item.rank, item.kind)
 
 
-def _ttl(exp_s: int | None, now_s: float) -> dict[str, int]:
-    """Time to live from an absolute expiry. At least a second: zero would mean the namespace's default."""
-    return _NEVER if exp_s is None else {"ttl": max(1, round(exp_s - now_s))}
+def _expiring(policy: dict[str, Any], exp_s: int | None, now_s: float) -> dict[str, Any]:
+    """`policy` with the time to live an absolute expiry leaves. At least a second: zero would mean the namespace's default."""
+    return policy if exp_s is None else {**policy, "ttl": max(1, round(exp_s - now_s))}
 
 
 def wall_clock_s() -> float:
