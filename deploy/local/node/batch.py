@@ -9,10 +9,13 @@ from deploy.local.node.commands import execute
 from deploy.local.node.hooks import Fault
 from deploy.local.node.namespace import Namespace
 from deploy.local.node.requests import Request, build, compiled
-from deploy.local.node.wire import BadRequest, parse_fields, parse_ops
+from deploy.local.node.wire import BadRequest, parse_fields
 
 REPEAT, HAS_INFO, HAS_GENERATION, HAS_TTL, HAS_INFO4 = 0x01, 0x02, 0x04, 0x08, 0x10
 RESPOND_ALL_KEYS = 4
+_ROW_HEAD = struct.Struct(">I20sBB")
+"""row number, digest, kind, info1 (a repeating row ends before it)."""
+_INFO = struct.Struct(">BB")
 _COUNTS = struct.Struct(">HH")
 _SOFT = frozenset((wire.OK, wire.NOT_FOUND, wire.FILTERED_OUT))
 """Row results that are no failure of the batch."""
@@ -32,46 +35,52 @@ def parse_rows(field: bytes) -> tuple[list[Row], int]:
         raise BadRequest("batch without a row count")
     count, flags = int.from_bytes(field[:4], "big"), field[4]
     pos, end = 5, len(field)
+    # A repeating row is one byte shorter than the head that is read: the last one needs a byte after it.
+    field += b"\0"
     rows: list[Row] = []
     request: Request | None = None
-    make = tuple.__new__
-    for _ in range(count):
-        if pos + 25 > end:
-            raise BadRequest("batch row beyond the end of the field")
-        number = int.from_bytes(field[pos : pos + 4], "big")
-        digest = field[pos + 4 : pos + 24]
-        kind = field[pos + 24]
-        pos += 25
-        if kind & REPEAT:
-            if request is None or request.key is not None:
-                raise BadRequest("batch row repeats nothing")
-        else:
-            request, pos = _request(field, pos, kind)
-        rows.append(make(Row, (number, digest, request)))
+    # Rows mostly begin with the same namespace and set: what was read last is compared before anything is read again.
+    same, same_count, same_fields = b"", -1, _NO_FIELDS
+    make, row_head, row_info, counts = tuple.__new__, _ROW_HEAD.unpack_from, _INFO.unpack_from, _COUNTS.unpack_from
+    try:
+        for _ in range(count):
+            number, digest, kind, info1 = row_head(field, pos)
+            if kind & REPEAT:
+                if request is None or request.key is not None:
+                    raise BadRequest("batch row repeats nothing")
+                pos += 25
+                rows.append(make(Row, (number, digest, request)))
+                continue
+            pos += 26
+            info2 = info3 = generation = ttl = 0
+            if kind & HAS_INFO:
+                info2, info3 = row_info(field, pos)
+                pos += 2
+            if kind & HAS_INFO4:
+                pos += 1
+            if kind & HAS_GENERATION:
+                generation = int.from_bytes(field[pos : pos + 2], "big")
+                pos += 2
+            if kind & HAS_TTL:
+                ttl = int.from_bytes(field[pos : pos + 4], "big")
+                pos += 4
+            field_count, op_count = counts(field, pos)
+            pos += 4
+            if field_count == same_count and field.startswith(same, pos):
+                ops_at = pos + len(same)
+            else:
+                same_fields, ops_at = parse_fields(field, pos, field_count)
+                same, same_count = field[pos:ops_at], field_count
+            request, pos = build((info1, info2, info3), generation, ttl, same_fields, field, ops_at, op_count)
+            rows.append(make(Row, (number, digest, request)))
+    except struct.error:
+        raise BadRequest("batch row beyond the end of the field") from None
+    if pos > end:
+        raise BadRequest("batch row beyond the end of the field")
     return rows, flags
 
 
-def _request(field: bytes, pos: int, kind: int) -> tuple[Request, int]:
-    info1 = field[pos]
-    info2 = info3 = generation = ttl = 0
-    pos += 1
-    if kind & HAS_INFO:
-        info2, info3 = field[pos : pos + 2]
-        pos += 2
-    if kind & HAS_INFO4:
-        pos += 1
-    if kind & HAS_GENERATION:
-        generation = int.from_bytes(field[pos : pos + 2], "big")
-        pos += 2
-    if kind & HAS_TTL:
-        ttl = int.from_bytes(field[pos : pos + 4], "big")
-        pos += 4
-    if pos + 4 > len(field):
-        raise BadRequest("batch row header beyond the end of the field")
-    field_count, op_count = _COUNTS.unpack_from(field, pos)
-    fields, ops_at = parse_fields(field, pos + 4, field_count)
-    ops, pos = parse_ops(field, ops_at, op_count)
-    return build((info1, info2, info3), generation, ttl, fields, ops, field[ops_at:pos]), pos
+_NO_FIELDS: dict[int, bytes] = {}
 
 
 class BatchReply(NamedTuple):
@@ -91,7 +100,7 @@ def run(namespaces: Mapping[bytes, Namespace], fields: Mapping[int, bytes], faul
         return BatchReply([], wire.last_message(wire.PARAMETER))
     try:
         rows, flags = parse_rows(field)
-    except (BadRequest, IndexError, ValueError, struct.error):
+    except BadRequest:
         return BatchReply([], wire.last_message(wire.PARAMETER))
     if not rows:
         return BatchReply([], wire.last_message(wire.PARAMETER))

@@ -7,6 +7,7 @@ import time
 from typing import NamedTuple
 
 from deploy.local.node import wire
+from deploy.local.node.changes import Particle
 from deploy.local.node.config import MAX_TTL_S
 from deploy.local.node.namespace import Namespace
 from deploy.local.node.operations import Refused, run_ops
@@ -56,6 +57,11 @@ def _filtered(digest: bytes, record: Record, payload: bytes, at_ms: int) -> int:
     return 0 if test(View(digest, record, record.bins, at_ms)) is True else wire.FILTERED_OUT
 
 
+def _other_set(record: Record, request: Request) -> bool:
+    """A read or a delete may leave the set out, and then any set will do (server 8.1: rw_utils.c, set_name_check)."""
+    return bool(request.set_name) and record.set_name != request.set_name
+
+
 def read(namespace: Namespace, digest: bytes, request: Request, batch_filter: bytes | None = None) -> Answer:
     """Get, select, exists, and operate with reads only."""
     at_ms = time.time_ns() // 1_000_000
@@ -63,7 +69,7 @@ def read(namespace: Namespace, digest: bytes, request: Request, batch_filter: by
     if record is None:
         return _NOT_FOUND
     generation, void_time = record.generation, record.void_time
-    if record.set_name != request.set_name:
+    if _other_set(record, request):
         return Answer(wire.PARAMETER, generation, void_time)
     payload = request.filter or batch_filter
     if payload and (code := _filtered(digest, record, payload, at_ms)):
@@ -95,7 +101,7 @@ def remove(namespace: Namespace, digest: bytes, request: Request, batch_filter: 
     record = namespace.find(digest, at_ms)
     if record is None:
         return _NOT_FOUND
-    if record.set_name != request.set_name:
+    if _other_set(record, request):
         return Answer(wire.PARAMETER)
     if request.info2 & _GENERATION_CHECKS and not _generation_fits(request, record.generation):
         return Answer(wire.GENERATION)
@@ -158,8 +164,8 @@ def write(namespace: Namespace, digest: bytes, request: Request, batch_filter: b
         void_time = lut_ms // 1000 - EPOCH_S + ttl
     if ttl and not config.nsup_period_s:
         return _error(wire.FORBIDDEN, old)
-    if request.plain:
-        return _write_plain(namespace, digest, request, old, lut_ms, void_time, key)
+    if request.bins is not None:
+        return _write_plain(namespace, digest, request, request.bins, old, lut_ms, void_time, key)
     return _write_ops(namespace, digest, request, old, lut_ms, void_time, key)
 
 
@@ -171,20 +177,21 @@ def _write_plain(
     namespace: Namespace,
     digest: bytes,
     request: Request,
+    written: dict[str, Particle],
     old: Record | None,
     lut_ms: int,
     void_time: int,
-    key: tuple[int, bytes] | None,
+    key: Particle | None,
 ) -> Answer:
     """Only WRITE ops of values that are stored as they came: no copy per op, and the log keeps the request's own bytes."""
     merge = old is not None and not request.info3 & _REPLACES
     bound = len(request.ops_raw) + 104 + (len(key[1]) if key else 0)
     if merge:
         assert old is not None
-        bins = old.bins | request.bins
+        bins = old.bins | written
         bound += old.size_bound
     else:
-        bins = request.bins
+        bins = written
     if bound > namespace.config.max_record_size or len(bins) > MAX_BINS:
         if len(bins) > MAX_BINS:
             return _error(wire.PARAMETER, old)
@@ -201,11 +208,11 @@ def _write_plain(
         bins,
         bound,
         merge,
-        len(request.ops),
+        request.op_count,
         request.ops_raw,
     )
     if request.info2 & wire.INFO2_RESPOND_ALL:
-        return _answer(Answer, (0, generation, void_time, request.answer, len(request.ops)))
+        return _answer(Answer, (0, generation, void_time, request.answer, request.op_count))
     if request.info1 & wire.INFO1_GET_ALL:
         ops = b"".join([op_bytes(1, name, particle) for name, particle in bins.items()])
         return Answer(0, generation, void_time, ops, len(bins))
@@ -219,7 +226,7 @@ def _write_ops(
     old: Record | None,
     lut_ms: int,
     void_time: int,
-    key: tuple[int, bytes] | None,
+    key: Particle | None,
 ) -> Answer:
     info2, info3 = request.info2, request.info3
     if old is None and any(op.code == wire.OP_TOUCH for op in request.ops):

@@ -55,10 +55,7 @@ class Dispatcher:
         namespace = wire.text(given.fields.get(wire.FIELD_NAMESPACE, b""))
         if given.info1 & wire.INFO1_BATCH:
             field = given.fields.get(wire.FIELD_BATCH) or given.fields.get(wire.FIELD_BATCH_WITH_SET) or b""
-            try:
-                rows, _ = batch.parse_rows(field)
-            except (IndexError, ValueError, struct.error):
-                raise BadRequest("batch row cut off") from None
+            rows, _ = batch.parse_rows(field)
             namespace = wire.text(rows[0].request.namespace) if rows else ""
             writes = any(row.request.info2 & wire.INFO2_WRITE for row in rows)
             return CommandInfo("batch", namespace, [row.digest for row in rows], len(rows), writes)
@@ -79,19 +76,18 @@ class Dispatcher:
             code = wire.NO_NAMESPACE
         if code or namespace is None:
             return frame(wire.TYPE_MESSAGE, message(code))
-        ops, end = parse_ops(given.body, given.ops_at, given.op_count)
         info = (given.info1, given.info2, given.info3)
-        raw = given.body[given.ops_at : end]
         if digest is not None:
             if len(digest) != 20:
                 raise BadRequest(f"digest of {len(digest)} bytes")
-            request = build(info, given.generation, given.ttl, fields, ops, raw)
+            request, _ = build(info, given.generation, given.ttl, fields, given.body, given.ops_at, given.op_count)
             return frame(wire.TYPE_MESSAGE, message(*execute(namespace, digest, request)))
         try:
             if given.info2 & wire.INFO2_WRITE:
-                return query.background(namespace, info, given.ttl, fields, raw, ops)
+                return query.background(namespace, info, given.ttl, fields, given.body, given.ops_at, given.op_count)
             if not given.info1 & wire.INFO1_READ:
                 return frame(wire.TYPE_MESSAGE, message(wire.PARAMETER))
+            ops, _ = parse_ops(given.body, given.ops_at, given.op_count)
             return query.rows(namespace, query.parse(namespace, given.info1, given.info3, fields, ops))
         except ServerError as error:
             return frame(wire.TYPE_MESSAGE, message(error.code))

@@ -103,7 +103,13 @@ def rows(namespace: Namespace, query: Query) -> Iterator[bytes]:
 
 
 def background(
-    namespace: Namespace, info: tuple[int, int, int], ttl: int, fields: Mapping[int, bytes], raw: bytes, ops: list[wire.Op]
+    namespace: Namespace,
+    info: tuple[int, int, int],
+    ttl: int,
+    fields: Mapping[int, bytes],
+    body: bytes,
+    ops_at: int,
+    op_count: int,
 ) -> Iterator[bytes]:
     """A background query: first the reply, then the ops on every matching record as an update-only write. Raises ServerError."""
     if wire.FIELD_UDF_OP in fields or wire.FIELD_UDF_FILE in fields:
@@ -118,7 +124,7 @@ def background(
     def request(name: str | None) -> Request:
         if name not in by_set:
             own = kept | ({wire.FIELD_SET: name_bytes(name)} if name else {})
-            by_set[name] = build((info[0], info[1], wire.INFO3_UPDATE_ONLY), 0, ttl, own, ops, raw)
+            by_set[name], _ = build((info[0], info[1], wire.INFO3_UPDATE_ONLY), 0, ttl, own, body, ops_at, op_count)
         return by_set[name]
 
     if (refusal := request(set_name).refusal) != 0:

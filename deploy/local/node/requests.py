@@ -4,6 +4,7 @@ A request is parsed once, whatever it will meet: everything that can be judged w
 judged here and kept as `refusal`. Repeated batch rows share one request.
 """
 
+import struct
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -43,8 +44,8 @@ class Request(NamedTuple):
 
     refusal: the result code every record gets, 0 when the command may be tried.
     filter:  None without one; its payload is compiled when first needed, as a bad filter goes unnoticed on a missing record.
-    plain:   only WRITE ops of values ready to be stored; then `bins` holds them, `ops_raw` is what the log keeps and `answer` is
-             the reply's ops with RESPOND_ALL_OPS.
+    bins:    of a plain write, which has only WRITE ops, of different bins, with values that are stored as they came; else None.
+             Then `ops` is empty, the log keeps `ops_raw`, and `answer` is the reply's ops with RESPOND_ALL_OPS.
     """
 
     info1: int
@@ -56,11 +57,11 @@ class Request(NamedTuple):
     set_name: str | None
     key: Particle | None
     filter: bytes | None
+    op_count: int
     ops: list[Op]
     ops_raw: bytes
     refusal: int
-    plain: bool
-    bins: dict[str, Particle]
+    bins: dict[str, Particle] | None
     answer: bytes
 
 
@@ -69,35 +70,30 @@ _ANSWERS_KEPT = 1024
 
 
 def build(
-    info: tuple[int, int, int], generation: int, ttl: int, fields: Mapping[int, bytes], ops: list[Op], ops_raw: bytes
-) -> Request:
-    """The request of a header's values, fields and ops."""
+    info: tuple[int, int, int], generation: int, ttl: int, fields: Mapping[int, bytes], body: bytes, ops_at: int, op_count: int
+) -> tuple[Request, int]:
+    """The request of a header's values and fields, its ops taken from `body`; and the place after them. Raises BadRequest."""
     info1, info2, info3 = info
     get = fields.get
     key = get(wire.FIELD_KEY)
     set_raw = get(wire.FIELD_SET)
-    refusal, plain, bins, answer = 0, False, _NO_BINS, b""
-    if info2 & 1:
-        if not info2 & wire.INFO2_DELETE:
-            if ops:
-                bins = {}
-                for code, kind, name, value in ops:
-                    # Strings, blobs, and integers and floats of full size need no look; the rest does.
-                    if code != 2 or not (kind == 3 or kind == 4 or (0 < kind < 3 and len(value) == 8) or is_ready(kind, value)):
-                        break
-                    bins[name] = (kind, value)
-                else:
-                    plain = all(map(_is_clean, bins))
-            if plain:
-                names = tuple([op[2] for op in ops])
-                answer = _ANSWERS.get(names) or _null_answer(names)
-            else:
-                refusal = _write_refusal(info1, info3, ops)
-    elif not info1 & 1:
-        refusal = wire.PARAMETER
+    refusal, bins, answer = 0, None, b""
+    ops: list[Op] = _NO_OPS
+    if info2 & 1 and not info2 & wire.INFO2_DELETE:
+        bins, end = _plain_bins(body, ops_at, op_count)
+        if bins is not None:
+            names = tuple(bins)
+            answer = _ANSWERS.get(names) or _null_answer(names)
+        else:
+            ops, end = wire.parse_ops(body, ops_at, op_count)
+            refusal = _write_refusal(info1, info3, ops)
+    else:
+        ops, end = wire.parse_ops(body, ops_at, op_count)
+        if not info2 & 1 and not info1 & 1:
+            refusal = wire.PARAMETER
     if wire.FIELD_UDF_FILE in fields or wire.FIELD_UDF_OP in fields:
         refusal = wire.UNSUPPORTED
-    return tuple.__new__(
+    request: Request = tuple.__new__(
         Request,
         (
             info1,
@@ -109,27 +105,62 @@ def build(
             wire.text(set_raw) if set_raw else None,
             (key[0], key[1:]) if key else None,
             get(wire.FIELD_FILTER),
+            op_count,
             ops,
-            ops_raw,
+            body[ops_at:end],
             refusal,
-            plain,
             bins,
             answer,
         ),
     )
+    return request, end
 
 
-_NO_BINS: dict[str, Particle] = {}
-_CLEAN: dict[str, bool] = {}
+_NO_OPS: list[Op] = []
+_CLEAN_NAMES: dict[bytes, str] = {}
+"""Bin names that were found to be legal, by their bytes."""
+_NAMES_KEPT = 65_536
 
 
-def _is_clean(name: str) -> bool:
-    known = _CLEAN.get(name)
-    if known is None:
-        if len(_CLEAN) >= 65_536:
-            _CLEAN.clear()
-        known = _CLEAN[name] = "\0" not in name and len(wire.name_bytes(name)) <= MAX_BIN_NAME_BYTES
-    return known
+def _plain_bins(body: bytes, pos: int, count: int) -> tuple[dict[str, Particle] | None, int]:
+    """The bins a plain write writes, and the place after its ops; None when it is another write, or none at all."""
+    bins: dict[str, Particle] = {}
+    unpack, known = wire.OP_HEAD.unpack_from, _CLEAN_NAMES.get
+    try:
+        for _ in range(count):
+            size, code, kind, _flags, name_size = unpack(body, pos)
+            name_at = pos + 8
+            value_at = name_at + name_size
+            pos += 4 + size
+            if code != 2 or value_at > pos:
+                return None, 0
+            raw = body[name_at:value_at]
+            name = known(raw)
+            if name is None:
+                if not _learn(raw):
+                    return None, 0
+                name = _CLEAN_NAMES[raw]
+            value = body[value_at:pos]
+            # Strings, blobs, and integers and floats of full size need no look; the rest does.
+            if kind == 3 or kind == 4 or (0 < kind < 3 and len(value) == 8) or is_ready(kind, value):
+                bins[name] = (kind, value)
+            else:
+                return None, 0
+    except struct.error:
+        return None, 0
+    if len(bins) != count or not count or pos > len(body):
+        return None, 0
+    return bins, pos
+
+
+def _learn(raw: bytes) -> bool:
+    """Note a bin name when it is legal; whether it is."""
+    if len(raw) > MAX_BIN_NAME_BYTES or b"\0" in raw:
+        return False
+    if len(_CLEAN_NAMES) >= _NAMES_KEPT:
+        _CLEAN_NAMES.clear()
+    _CLEAN_NAMES[raw] = wire.text(raw)
+    return True
 
 
 def _null_answer(names: tuple[str, ...]) -> bytes:
@@ -150,7 +181,7 @@ def _write_refusal(info1: int, info3: int, ops: list[Op]) -> int:
             return wire.PARAMETER
         if replaces and (op.code in _NEED_OLD_BINS or (op.code == wire.OP_WRITE and op.type == wire.NULL)):
             return wire.PARAMETER
-        if not _is_clean(op.name):
+        if not _is_legal(op.name):
             return wire.BIN_NAME
         if op.code in _READS:
             if not info1 & wire.INFO1_READ:
@@ -159,6 +190,10 @@ def _write_refusal(info1: int, info3: int, ops: list[Op]) -> int:
     if info1 & wire.INFO1_GET_ALL and results:
         return wire.PARAMETER
     return 0
+
+
+def _is_legal(name: str) -> bool:
+    return "\0" not in name and len(wire.name_bytes(name)) <= MAX_BIN_NAME_BYTES
 
 
 def compiled(payload: bytes) -> Filter | None:
