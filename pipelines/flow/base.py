@@ -1,11 +1,9 @@
 """What every model of a flow shares: closed, frozen, strictly typed, and all problems in one error."""
 
-import math
 from typing import Annotated, Any, ClassVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints, ValidationError
 
 from pipelines.flow.interpolate import Interpolated
 from pipelines.flow.problems import NAME_PATTERN, FlowInvalid, problems_from
@@ -50,14 +48,8 @@ def split_commas(value: Any) -> Any:
     return tuple(Interpolated(part, value.written) for part in parts) if isinstance(value, Interpolated) else parts
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise PydanticCustomError("finite", "expected a finite number")
-    return value
-
-
 Int = Annotated[int, BeforeValidator(_typed), Strict()]
-Float = Annotated[float, BeforeValidator(_typed), Strict(), AfterValidator(_finite)]
+Float = Annotated[float, BeforeValidator(_typed), Strict()]
 Bool = Annotated[bool, BeforeValidator(_typed), Strict()]
 Text = Annotated[str, BeforeValidator(_plain), Strict(), StringConstraints(min_length=1)]
 

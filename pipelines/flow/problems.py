@@ -100,7 +100,6 @@ _EXPECTED = {
     "int_parsing": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
-    "finite": "a finite number",
     "address": "host:port or host:tls_name:port",
     "bool_type": "true or false",
     "string_type": "text",

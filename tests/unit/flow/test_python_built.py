@@ -26,6 +26,8 @@ from schemas.bins import BinType
 from schemas.errors import ConfigError
 from tests.unit.flow.flows import HISTORY, MIRROR, valid
 
+EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples").glob("*.yaml"))
+
 
 def built() -> Flow:
     return Flow(
@@ -206,7 +208,7 @@ def test_selection_as_sql_quotes_what_it_is_given() -> None:
     )
 
 
-@pytest.mark.parametrize("path", sorted(Path("examples").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_valid(path: Path) -> None:
     loaded = parse_flow(path.read_text(), str(path), {})
     assert loaded.warnings == ()
