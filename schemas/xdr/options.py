@@ -1,0 +1,44 @@
+"""What a decoder must be told about the messages: nothing in a Kafka record names its format, its bin policy or its lost types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.bins import BinType
+
+Format = Literal["json", "flat-json"]
+Image = Literal["full", "partial", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """Records of one namespace, of the named sets, with the bin types they are known to have.
+
+    sets: None for every set; "" among them means records without a set.
+    bins: type by bin name. A bin not named keeps the type the message gives or, in flat JSON, the type its JSON value suggests.
+          None: schemaless.
+    """
+
+    namespace: str
+    sets: tuple[str, ...] | None = None
+    bins: Mapping[str, BinType] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How to read a topic.
+
+    format:       the connector's value encoding, a name of `schemas.xdr.FORMATS`.
+    metadata_key: flat JSON only: the member that holds the metadata, the connector's `metadata-key`.
+    image:        what a write carries, by the source's bin-policy: the whole record, some bins, or ("none") no bins at all;
+                  with "none", bins are not read.
+    records:      declared record types; the first that fits a record's namespace and set counts.
+    """
+
+    format: str = "json"
+    metadata_key: str = "metadata"
+    image: Image = "full"
+    records: tuple[RecordType, ...] = ()
+
+
+__all__ = ["DecodeOptions", "Format", "Image", "RecordType"]
