@@ -13,6 +13,7 @@ from sinks.contract import DUPLICATE, SUPERSEDED, Disposition, Outcome
 
 EXPIRING = 0
 DELETED = 1
+_WITH_USER_KEY = 3  # (namespace, set, user key); by digest only it is (namespace, set, None, digest)
 MAX_TTL_S = 315_360_000
 _USUAL_BYTES = 512
 _ROOM_FOR_NAMES = 64
@@ -32,6 +33,7 @@ class Item:
 
     __slots__ = (
         *("index", "event", "rank", "kind", "operations", "key", "digest_key", "mark_key", "losers", "size_bytes"),
+        "sends_key",
         *("marked_here", "verdict", "undo_rank", "attempts", "last_code"),
     )
 
@@ -42,6 +44,7 @@ class Item:
         self.kind = DELETED if event.op == DELETE else EXPIRING
         self.operations = operations
         self.key = key
+        self.sends_key = len(key) == _WITH_USER_KEY
         self.digest_key: tuple[Any, ...] = ()
         self.mark_key: tuple[Any, ...] = ()
         self.losers: list[int] | None = None
@@ -100,12 +103,12 @@ def rank_and_dedupe(events: Sequence[ChangeEvent], config: MirrorConfig, outcome
         if outranks(prepared.rank, prepared.kind, standing.rank, standing.kind):
             prepared.losers = [standing.index, *(standing.losers or ())]
             winners[event.digest] = prepared
-            winner, loser = prepared, standing
         else:
-            winner, loser = standing, prepared
             standing.losers = _newest_first([*(standing.losers or ()), index], events)
-        same = loser.rank == winner.rank and loser.kind == winner.kind
-        outcomes[loser.index] = DUPLICATE if same else SUPERSEDED
+    for winner in winners.values():
+        for loser in winner.losers or ():
+            same = rank_of(events[loser]) == winner.rank and events[loser].op == winner.event.op
+            outcomes[loser] = DUPLICATE if same else SUPERSEDED
     items = list(winners.values())
     items.sort(key=lambda item: item.rank)
     return items

@@ -58,10 +58,21 @@ class Step(IntEnum):
 
 READ_VERSION = [op.read(VERSION_BIN), op.read(BATCH_BIN)]
 READ_TOMBSTONE = [op.read(VERSION_BIN), op.read(KIND_BIN), op.read(BATCH_BIN)]
-_NEVER: dict[str, Any] = {"key": aerospike.POLICY_KEY_SEND, "ttl": aerospike.TTL_NEVER_EXPIRE}
-_REPLACE = {**_NEVER, "exists": aerospike.POLICY_EXISTS_REPLACE}
-_UPDATE = {**_NEVER, "exists": aerospike.POLICY_EXISTS_UPDATE}
-_CREATE = {**_NEVER, "exists": aerospike.POLICY_EXISTS_CREATE}
+_SEND_KEY = {"key": aerospike.POLICY_KEY_SEND}
+
+
+def _policies(exists: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Policies of a write that never expires: without and with the user key.
+
+    The client must not be asked to send the key of a record it knows by digest only: version 19.3 crashes the process.
+    """
+    never = {"ttl": aerospike.TTL_NEVER_EXPIRE, "exists": exists}
+    return never, {**never, **_SEND_KEY}
+
+
+_REPLACE = _policies(aerospike.POLICY_EXISTS_REPLACE)
+_UPDATE = _policies(aerospike.POLICY_EXISTS_UPDATE)
+_CREATE = _policies(aerospike.POLICY_EXISTS_CREATE)
 _CLEAR_BINS = op.delete()
 
 
@@ -98,7 +109,9 @@ class Protocol:
             case Step.UPDATE_EXACT:
                 return self._write(item, now_s, older(item.rank))
             case Step.CREATE:
-                return Write(item.key, self._record_operations(item), None, _expiring(_CREATE, item.event.exp_s, now_s))
+                return Write(
+                    item.key, self._record_operations(item), None, _expiring(_CREATE[item.sends_key], item.event.exp_s, now_s)
+                )
             case Step.READ_BACK:
                 return Read(item.digest_key, READ_VERSION)
             case Step.LOOK | Step.LOOK_AGAIN | Step.READ_MARK:
@@ -121,11 +134,11 @@ class Protocol:
     def _write(self, item: Item, now_s: float, guard: Any) -> Write:
         """The whole image over an existing record. REPLACE takes plain writes only; to set an order, clear the bins first."""
         operations = self._record_operations(item)
-        policy = _REPLACE
+        kind = _REPLACE
         if item.operations is not None and item.operations.orders:
             operations.insert(0, _CLEAR_BINS)
-            policy = _UPDATE
-        policy = _expiring(policy, item.event.exp_s, now_s)
+            kind = _UPDATE
+        policy = _expiring(kind[item.sends_key], item.event.exp_s, now_s)
         if guard is not None:
             policy = {**policy, "expressions": guard}
         return Write(item.key, operations, None, policy)
