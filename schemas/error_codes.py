@@ -83,6 +83,12 @@ _KINDS = (
         "Check the name and the brokers; create the topic, or start the shipper that creates it.",
     ),
     ErrorKind(
+        "E160",
+        "Nothing to reconcile",
+        "`millrace reconcile` found no two things of the flow to compare, or a table that was never written.",
+        "Give the flow `reconcile.source` or a history beside its mirror, and run it first.",
+    ),
+    ErrorKind(
         "E210",
         "Aerospike not reachable",
         "No node answered, or the cluster answered that it cannot serve now. No event of the call was applied.",

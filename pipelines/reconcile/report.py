@@ -1,0 +1,147 @@
+"""Everything `millrace reconcile` finds about one flow, as plain data."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from checkpoints.journal import Journal
+from checkpoints.layout import committed_kafka_offsets, initial_offsets, read_epoch
+from pipelines.flow.model import Flow
+from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
+from pipelines.reconcile.compare import Form
+from pipelines.reconcile.jobs import Namespace, Scope, compare_history, compare_namespaces
+from pipelines.reconcile.offsets import account_offsets
+from schemas.errors import ConfigError
+from sinks.delta.ledger import LedgerTable
+from sinks.delta.table import is_table
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One comparison, record by record.
+
+    expected, found: what was compared, in words. compared = equal + differing; of the equal, `form_limited` are equal as far
+    as the message form carries their values. findings: the first differences of each part of the key space.
+    """
+
+    expected: str
+    found: str
+    compared: int
+    equal: int
+    form_limited: int
+    differing: int
+    findings: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetCheck:
+    """A history's account of Kafka's offsets; see `pipelines.reconcile.offsets.OffsetAccount`."""
+
+    output: str
+    events: int
+    doubled: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What a reconciliation found. `good` when nothing differs, is lost or stands twice."""
+
+    flow: str
+    comparisons: tuple[Comparison, ...]
+    offsets: tuple[OffsetCheck, ...]
+
+    @property
+    def differing(self) -> int:
+        """Differing records over all comparisons."""
+        return sum(comparison.differing for comparison in self.comparisons)
+
+    @property
+    def lost(self) -> int:
+        """Offsets no history accounts for, over all histories."""
+        return sum(abs(check.lost) for check in self.offsets)
+
+    @property
+    def doubled(self) -> int:
+        """Offsets a history holds more than once, over all histories."""
+        return sum(check.doubled for check in self.offsets)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.differing or self.lost or self.doubled)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--output json`."""
+        totals = {"good": self.good, "differing": self.differing, "lost": self.lost, "doubled": self.doubled}
+        return {**asdict(self), **totals}
+
+
+def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconciliation:
+    """Compare source with mirrors, histories with mirrors, and account for every offset the histories have read.
+
+    tolerance_s: how far expiries may be apart, in seconds.
+    Raises: ConfigError E160 when there is nothing to compare, Retryable E210, Terminal E420 from scans.
+    """
+    mirrors = {name: out for name, out in flow.all_outputs().items() if isinstance(out, AerospikeMirror)}
+    histories = {name: out for name, out in flow.all_outputs().items() if isinstance(out, DeltaHistory)}
+    comparisons: list[Comparison] = []
+    for name, mirror in mirrors.items():
+        found = Namespace(mirror.client(), mirror.namespace, mirror.tombstone_set)
+        title = f"mirror {name!r}"
+        if flow.reconcile is not None:
+            source = flow.reconcile.source
+            wanted = Namespace(source.client(), source.namespace)
+            rows = compare_namespaces(spark, wanted, found, _scope(flow, source.namespace, tolerance_s))
+            comparisons.append(_summed(f"source namespace {source.namespace!r}", title, rows))
+        for history_name, history in histories.items():
+            for namespace in sorted({entry.namespace for entry in flow.records}):
+                rows = compare_history(spark, _read(spark, history.path), found, _scope(flow, namespace, tolerance_s))
+                comparisons.append(_summed(f"state from history {history_name!r}", title, rows))
+    offsets = tuple(_offset_check(flow, spark, name, history) for name, history in histories.items())
+    if not comparisons and not offsets:
+        raise ConfigError("E160", "the flow has neither a history nor a mirror with a source to compare it with", flow=flow.name)
+    return Reconciliation(flow.name, tuple(comparisons), offsets)
+
+
+def _scope(flow: Flow, namespace: str, tolerance_s: float) -> Scope:
+    return Scope(flow.records, namespace, Form(flow.source.format == "json", flow.declared_bins()), tolerance_s)
+
+
+def _read(spark: SparkSession, path: str) -> DataFrame:
+    if not is_table(path):
+        raise ConfigError("E160", "there is no table yet: the flow has not written any", path=path)
+    return spark.read.format("delta").load(path)
+
+
+def _summed(expected: str, found: str, rows: DataFrame) -> Comparison:
+    parts = rows.toArrow().to_pylist()
+    totals = {name: sum(part[name] for part in parts) for name in ("compared", "equal", "form_limited", "differing")}
+    findings = tuple(finding for part in parts for finding in part["findings"])
+    return Comparison(expected, found, **totals, findings=findings)
+
+
+def _offset_check(flow: Flow, spark: SparkSession, name: str, history: DeltaHistory) -> OffsetCheck:
+    """Of the current checkpoint's epoch: what an earlier checkpoint wrote has offsets of its own."""
+    lane = next(lane for lane, options in flow.lanes.items() if name in options.outputs)
+    checkpoint = flow.lane_checkpoint(lane)
+    end = committed_kafka_offsets(checkpoint) or {}
+    epoch = read_epoch(checkpoint)
+    ledger = LedgerTable(flow.name, flow.ledger.path).read(Journal(flow.checkpoint), lane=lane, output=name, epoch=epoch)
+    owner = read_epoch(flow.lane_checkpoint(flow.decode_owner))
+    account = account_offsets(
+        _read(spark, history.path).where(_epoch_is(epoch)),
+        _read(spark, flow.dead_letters.path).where(_epoch_is(owner)),
+        sum(row.unselected for row in ledger),
+        initial_offsets(checkpoint) if end else {},
+        end,
+    )
+    return OffsetCheck(name, *account)
+
+
+def _epoch_is(epoch: str | None) -> str:
+    return f"epoch = '{epoch}'" if epoch else "false"
+
+
+__all__ = ["Comparison", "OffsetCheck", "Reconciliation", "reconcile"]
