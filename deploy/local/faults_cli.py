@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 
 class FaultChoice(StrEnum):
@@ -75,7 +73,11 @@ def fault(
     if asked == ["clear"]:
         print(answer)
         return
-    _print_table(table_rows(answer), "no fault is set" if list_ else "no fault was ever set")
+    found = table_rows(answer)
+    for row in found:
+        print(_line(row))
+    if not found:
+        print("no fault is set" if list_ else "no fault was ever set")
 
 
 def _stack_node(folder: Path | None) -> str:
@@ -84,17 +86,9 @@ def _stack_node(folder: Path | None) -> str:
     return Stack(folder).node().address
 
 
-def _print_table(found: list[dict[str, str]], nothing: str) -> None:
-    if not found:
-        print(nothing)
-        return
-    names = list(dict.fromkeys(name for row in found for name in row))
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in found:
-        table.add_row(*(row.get(name, "-") for name in names))
-    Console(highlight=False).print(table)
+def _line(row: dict[str, str]) -> str:
+    """One fault: its name, then the rest. A table would not fit a terminal's width."""
+    return " ".join([row["name"], *(f"{name}={value}" for name, value in row.items() if name != "name")])
 
 
 def register(local: typer.Typer) -> None:

@@ -228,11 +228,11 @@ def test_no_change_is_missing_after_kills_of_the_node(tmp_path: Path, kafka_brok
         (row,) = control.shipped(node.address)
         messages = read_all(kafka_broker.address, topic)
         node.stop()
+    assert_events_show(messages, stored)
     # Each kill had something to lose, and something was shipped again.
     assert all(unshipped), unshipped
     assert int(row["reshipped"]) > 0
     assert len(stored) > 200
-    assert_events_show(messages, stored)
 
 
 def test_no_change_is_missing_after_a_crash_of_the_broker(tmp_path: Path, kafka_broker: KafkaUnderTest, topic: str) -> None:

@@ -89,7 +89,7 @@ def _report(answer: Answer, error: KafkaError | None, _report: Report) -> None:
         answer(error.str(), error.code() in PERMANENT)
 
 
-def ensure_topics(bootstrap: str, topics: Sequence[tuple[str, int]], timeout_s: float = 10.0) -> str | None:
+def ensure_topics(bootstrap: str, topics: Sequence[tuple[str, int]], timeout_s: float = 2.0) -> str | None:
     """Create the topics, (name, partitions), that do not exist. Blocks. None when all exist, else what is in the way."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     wanted = [
