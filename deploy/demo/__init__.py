@@ -1,0 +1,1 @@
+"""The main job, shown: a real broker, a workload, crashes in the middle of batches, and the proof that nothing was lost."""
