@@ -1,4 +1,4 @@
-"""One `millrace run` as a process of its own: its progress read line by line, killed where a failpoint says, or stopped in order."""
+"""One `millrace run` as a process of its own: heard line by line, killed where a failpoint says, or stopped in order."""
 
 import json
 import os
