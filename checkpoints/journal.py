@@ -79,7 +79,7 @@ class Journal:
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged(name, f"{type(error).__name__}: {error}") from error
         for row in rows:
-            wrong = [field.name for field in fields(row) if not isinstance(getattr(row, field.name), _WANTED[str(field.type)])]
+            wrong = [field.name for field in fields(row) if not _fits(getattr(row, field.name), str(field.type))]
             if wrong:
                 raise self._damaged(name, f"wrong type of value in {', '.join(wrong)}")
             if (row.lane, row.epoch, row.batch_id) != batch:
@@ -93,15 +93,17 @@ class Journal:
 
 
 _ROOT = "_millrace/journal"
-_WANTED: dict[str, tuple[type, ...]] = {}
-for _field in fields(LedgerRow):
-    _kinds: dict[str, tuple[type, ...]] = {
-        "<class 'str'>": (str,),
-        "<class 'int'>": (int,),
-        "<class 'float'>": (int, float),
-        "int | None": (int, type(None)),
-    }
-    _WANTED[str(_field.type)] = _kinds[str(_field.type)]
+_KINDS: dict[str, tuple[type, ...]] = {
+    str(str): (str,),
+    str(int): (int,),
+    str(float): (int, float),
+    "int | None": (int, type(None)),
+}
+
+
+def _fits(value: object, kind: str) -> bool:
+    """Whether a value read from JSON is of a LedgerRow field's type. `true` is not the integer 1."""
+    return isinstance(value, _KINDS[kind]) and not isinstance(value, bool)
 
 
 def _name(lane: str, epoch: str, batch_id: int) -> str:

@@ -5,7 +5,7 @@ Layout (Spark 4.2, one lane = one query = one checkpoint):
     metadata        {"id": "<uuid>"}                         identity, written at the first start
     offsets/<n>     v1, JSON of settings, one line per source  written BEFORE batch n runs; end offsets, exclusive
     commits/<n>     v1, JSON                                 written AFTER batch n is done
-    sources/0/0     NUL byte, v1, Kafka's first offsets      where batch 0 starts
+    sources/0/0     NUL byte, v1, Kafka's first offsets      where batch 0 starts; sources/<name>/0 for a named source
 
 Paths are plain, `file://` or any fsspec address. Hidden files (checksums, temporaries) are not part of the log.
 """
@@ -109,13 +109,14 @@ def start_offsets(lane_path: str, batch_id: int) -> KafkaOffsets:
 def initial_offsets(lane_path: str) -> KafkaOffsets:
     """The offsets the lane first started from. Raises Terminal E421 when they are missing or damaged."""
     folder = Folder(lane_path)
-    text = folder.read_text("sources/0/0")
+    name = _first_offsets_file(folder)
+    text = folder.read_text(name)
     if text is None:
-        raise _damaged(folder, "sources/0/0", "the file is missing")
+        raise _damaged(folder, name, "the file is missing")
     version, _, body = text.lstrip("\0").partition("\n")  # Spark writes a NUL first, for readers of 2.1.0 (SPARK-19517)
     if version != "v1":
-        raise _damaged(folder, "sources/0/0", f"starts with {version[:20]!r} instead of v1")
-    return _kafka_offsets(folder, "sources/0/0", body.strip())
+        raise _damaged(folder, name, f"starts with {version[:20]!r} instead of v1")
+    return _kafka_offsets(folder, name, body.strip())
 
 
 def last_kafka_offsets(lane_path: str) -> KafkaOffsets | None:
@@ -136,9 +137,16 @@ def committed_kafka_offsets(lane_path: str) -> KafkaOffsets | None:
     folder = Folder(lane_path)
     last = _last_id(folder, "offsets")
     if last is None:
-        return initial_offsets(lane_path) if folder.exists("sources/0/0") else None
+        return initial_offsets(lane_path) if folder.exists(_first_offsets_file(folder)) else None
     commit = _last_id(folder, "commits")
     return end_offsets(lane_path, last) if commit == last else start_offsets(lane_path, last)
+
+
+def _first_offsets_file(folder: Folder) -> str:
+    sources = folder.names("sources")
+    if len(sources) > 1:
+        raise _damaged(folder, "sources", f"holds {len(sources)} sources instead of 1")
+    return f"sources/{sources[0] if sources else 0}/0"
 
 
 def _last_id(folder: Folder, log: str) -> int | None:

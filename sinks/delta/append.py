@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame
 
 from schemas.errors import Retryable
+from sinks.delta.table import said
 from sinks.delta.transactions import Txn
 
 _LOCKS: dict[str, Lock] = {}
@@ -59,7 +60,7 @@ def append_rows(rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[st
             post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
         )
     except (DeltaError, OSError) as error:
-        raise Retryable("E230", f"the table cannot be appended to: {error}", path=path) from error
+        raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=path) from error
 
 
 __all__ = ["append_frame", "append_rows", "path_lock"]

@@ -44,15 +44,16 @@ def _tokens(ddl: str) -> list[tuple[str, bool]]:
 
 def _fields(tokens: list[tuple[str, bool]], colon: str, end: str) -> list[dict[str, Any]]:
     fields = []
-    while tokens:
+    while True:
+        if not tokens:
+            raise ValueError("the DDL ends where a column is wanted")
         name = tokens.pop(0)[0]
         if tokens and tokens[0] == (colon, False):
             tokens.pop(0)
         fields.append({"name": name, "type": _type(tokens), "nullable": True, "metadata": {}})
         if not tokens or tokens[0] == (end, False):
-            break
+            return fields
         _expect(tokens, ",")
-    return fields
 
 
 def _type(tokens: list[tuple[str, bool]]) -> Any:

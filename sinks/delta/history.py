@@ -64,7 +64,7 @@ class DeltaHistory:
         return bin_columns(self.declared or {}).aside
 
     def prepare(self) -> None:
-        """Make the table unless it is there, then `check`; two drivers may do so at once. Raises ConfigError E121, Retryable E230."""
+        """Make the table unless it is there, then `check`. Two drivers may do so at once. Raises ConfigError, Retryable E230."""
         create_if_absent(self.path, self.contract, self._storage_options)
         self.check()
 

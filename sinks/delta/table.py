@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ _PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # nothing is deleted from an append log; without them any reader can read it
     "delta.checkpointInterval": "50",  # a table checkpoint costs a second and more on a small machine; 10 is Delta's default
 }
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _RETENTION = "delta.setTransactionRetentionDuration"
 
 
@@ -64,28 +66,35 @@ def create_if_absent(path: str, contract: TableContract, storage_options: Mappin
         )
     except (DeltaError, OSError) as error:
         if not is_table(path, storage_options):
-            raise Retryable("E230", f"the table cannot be created: {error}", path=path) from error
+            raise Retryable("E230", f"the table cannot be created: {said(error)}", path=path) from error
 
 
 def is_table(path: str, storage_options: Mapping[str, str] | None = None) -> bool:
-    """Whether a Delta table is there. Raises Retryable E230 when the storage cannot be asked."""
+    """Whether a Delta table is there. Raises Retryable E230 when the storage cannot be asked, ConfigError E121 on a file."""
+    if "://" not in path and Path(path).is_file():
+        raise ConfigError("E121", "the table's path is a file", path=path)
     try:
         return bool(DeltaTable.is_deltatable(path, dict(storage_options or {})))
     except (DeltaError, OSError) as error:
-        raise Retryable("E230", f"the storage of the table does not answer: {error}", path=path) from error
+        raise Retryable("E230", f"the storage of the table does not answer: {said(error)}", path=path) from error
 
 
 def open_table(path: str, storage_options: Mapping[str, str] | None = None) -> DeltaTable:
-    """The table as delta-rs sees it, without its list of files.
+    """The table as delta-rs sees it.
 
     Raises ConfigError E121 when none is there, Retryable E230 when its log cannot be read.
     """
     try:
-        return DeltaTable(path, storage_options=dict(storage_options or {}), without_files=True)
+        return DeltaTable(path, storage_options=dict(storage_options or {}))
     except TableNotFoundError as error:
         raise ConfigError("E121", "there is no Delta table", path=path) from error
     except (DeltaError, OSError) as error:
-        raise Retryable("E230", f"the table's log cannot be read: {error}", path=path) from error
+        raise Retryable("E230", f"the table's log cannot be read: {said(error)}", path=path) from error
+
+
+def said(error: BaseException) -> str:
+    """What delta-rs said, on one line and without its colours."""
+    return " ".join(_COLOUR.sub("", str(error)).split())
 
 
 def require_contract(path: str, contract: TableContract, storage_options: Mapping[str, str] | None = None) -> bool:
@@ -191,11 +200,9 @@ def _refuse_other_contents(path: str) -> None:
     folder = Path(path)
     if "://" in path or not folder.exists():
         return
-    if not folder.is_dir():
-        raise ConfigError("E121", "the table's path is a file", path=path)
     others = sorted(entry.name for entry in folder.iterdir() if entry.name != "_delta_log")
     if others:
         raise ConfigError("E121", f"the folder holds {len(others)} entries ({others[0]}, ...) that are no Delta table", path=path)
 
 
-__all__ = ["TableContract", "create_if_absent", "is_table", "open_table", "require_contract", "table_path"]
+__all__ = ["TableContract", "create_if_absent", "is_table", "open_table", "require_contract", "said", "table_path"]
