@@ -3,11 +3,15 @@
 Command modules are imported here, so they import nothing heavy at the top: `millrace --help` must not wait for Spark.
 """
 
+import inspect
+import re
 import sys
 
 import typer
 
+from deploy import doctor
 from deploy.local import cli as local
+from pipelines.cli import explain, run, validate
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
 
 EXIT_CODES: dict[type[MillraceError], int] = {ConfigError: 2, Retryable: 3, InDoubt: 3, Terminal: 4}
@@ -22,13 +26,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command("validate")(validate.validate)
+app.command("explain")(explain.explain)
+app.command("run")(run.run)
+app.command("doctor")(doctor.doctor)
 app.add_typer(local.app)
+
+
+def _give_summaries(group: typer.Typer) -> None:
+    """Lists of commands show each one's whole first sentence; by default it is cut at 45 characters."""
+    for command in group.registered_commands:
+        command.short_help = command.short_help or _first_sentence(command.help or inspect.getdoc(command.callback) or "")
+    for sub in group.registered_groups:
+        if sub.typer_instance:
+            sub.short_help = sub.short_help or _first_sentence(str(sub.typer_instance.info.help or ""))
+            _give_summaries(sub.typer_instance)
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?]) ", " ".join(text.split()), maxsplit=1)[0]
+
+
+_give_summaries(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status. A refusal is printed with its code and remedy, without a traceback."""
     try:
-        app(arguments, prog_name="millrace", standalone_mode=True)
+        app(arguments, prog_name="millrace")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(bool(done.code))
     except KeyboardInterrupt:

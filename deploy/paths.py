@@ -13,8 +13,9 @@ def work_folder() -> Path:
 
 
 def jars_folder(kind: str) -> Path:
-    """The folder with the jars of `kind`, "spark" or "kafka". It may not exist before `make setup`."""
-    return Path(os.environ.get("MILLRACE_JARS") or work_folder() / "jars") / kind
+    """The folder with the jars of `kind`, "spark" or "kafka": `$MILLRACE_JARS` or `$MILLRACE_KAFKA_JARS` when set."""
+    named = os.environ.get({"spark": "MILLRACE_JARS", "kafka": "MILLRACE_KAFKA_JARS"}[kind])
+    return Path(named) if named else work_folder() / "jars" / kind
 
 
 __all__ = ["PROJECT", "jars_folder", "work_folder"]

@@ -12,6 +12,7 @@ from aerospike import exception as client_errors
 from deploy.local import ports, process
 from deploy.paths import PROJECT
 from schemas.errors import ConfigError
+from sinks.aerospike.config import ClientConfig
 
 START_TIMEOUT_S = 30.0
 
@@ -70,10 +71,9 @@ def node_command(data: Path, port: int, namespaces: Sequence[str], kafka: str | 
     command = [sys.executable, "-m", "deploy.local.node", "--port", str(port), "--data", str(data)]
     for namespace in namespaces:
         command += ["--namespace", namespace]
-    if kafka:
-        command += ["--kafka", kafka]
-    for settings in xdr:
-        command += ["--xdr", settings]
+    shipped = [part for settings in xdr for part in ("--xdr", settings)]
+    if kafka and shipped:
+        command += ["--kafka", kafka, *shipped]
     return tuple(command)
 
 
@@ -119,14 +119,18 @@ def _launch(node: Node) -> Node:
     return replace(node, process=process.start("aerospike", node.command, node.data, cwd=PROJECT))
 
 
-def connection_problem(address: str, namespaces: Iterable[str] = (), timeout_ms: int = 2000) -> str | None:
-    """Why the official client cannot connect to `address`, or which of `namespaces` is missing there; None when all is well."""
+def connection_problem(address: str, namespaces: Iterable[str] = ()) -> str | None:
+    """`client_problem` of a plain host:port."""
     host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return f"{address!r} is not host:port"
+    return client_problem(ClientConfig(hosts=((host, int(port), None),), connect_timeout_ms=2_000), namespaces)
+
+
+def client_problem(config: ClientConfig, namespaces: Iterable[str] = ()) -> str | None:
+    """Why the official client cannot connect, or which of `namespaces` is missing there; None when all is well."""
     try:
-        client = aerospike.client(
-            {"hosts": [(host, int(port))], "policies": {"total_timeout": timeout_ms}, "connect_timeout": timeout_ms}
-        )
-        client.connect()
+        client = aerospike.client(config.for_client()).connect()
     except client_errors.AerospikeError as problem:
         return f"{type(problem).__name__}: {problem.msg}"
     try:
@@ -144,4 +148,4 @@ def _did_not_start(node: process.Process, why: str) -> ConfigError:
     return ConfigError("E140", f"Aerospike node did not start: {why}. Its last lines:\n{node.log_tail(8)}", log=node.log_file)
 
 
-__all__ = ["Node", "connection_problem", "launch_node", "node_command", "start_node"]
+__all__ = ["Node", "client_problem", "connection_problem", "launch_node", "node_command", "start_node"]

@@ -11,6 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deploy.local import faults_cli
+from pipelines.cli.validate import AsJson, Output
+
 if TYPE_CHECKING:
     from deploy.local.stack import StackConfig, StackStatus
 
@@ -21,13 +24,6 @@ app = typer.Typer(
 )
 
 
-class Output(StrEnum):
-    """How a command prints its result."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 class Part(StrEnum):
     """A part of the stack."""
 
@@ -35,7 +31,6 @@ class Part(StrEnum):
     AEROSPIKE = "aerospike"
 
 
-AsJson = Annotated[Output, typer.Option("--output", help="text for people, json for programs.")]
 Folder = Annotated[
     Path | None,
     typer.Option("--folder", help="Folder of the stack: state, data, logs. Default: .millrace/local.", show_default=False),
@@ -138,6 +133,18 @@ def down(
 
 
 @app.command()
+def env(folder: Folder = None) -> None:
+    """Print the stack's addresses as shell commands: eval "$(millrace local env)" makes flows and tests use them."""
+    from deploy.local.stack import Stack
+
+    status = Stack(folder).status()
+    for name, part in (("MILLRACE_KAFKA", status.kafka), ("MILLRACE_AEROSPIKE", status.aerospike)):
+        print(f"export {name}={part.address}" if part.healthy else f"unset {name}")
+    if not status.healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
 def logs(
     part: Annotated[Part | None, typer.Argument(help="Only this part's log.", show_default=False)] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
@@ -206,5 +213,7 @@ def _print_status(status: "StackStatus", output: Output) -> None:
             f"namespaces: {', '.join(status.namespaces)}; change events to: {', '.join(status.topics) or 'nowhere'}", markup=False
         )
 
+
+faults_cli.register(app)
 
 __all__ = ["app"]

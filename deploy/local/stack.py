@@ -24,6 +24,8 @@ DEFAULT_NAMESPACES = ("payments,nsup-period=1", "mirror,nsup-period=1", "test,ns
 """The source, the mirror, and one to play with. Expired records go after a second at most, so that tests and demos see it."""
 DEFAULT_XDR = ("namespace=payments,topic=xdr.payments,partitions=4",)
 PARTS = ("kafka", "aerospike")
+USUAL_PORTS = (9092, 9093, 3000)
+"""Kafka, its controller, Aerospike: where people and the examples look first."""
 
 Report = Callable[[str], None]
 """Told in plain words what is done, one line at a time."""
@@ -271,14 +273,21 @@ class Stack:
         return True
 
     def _with_ports(self, config: StackConfig) -> StackConfig:
-        """Fill in ports: those asked for, else those remembered, else free ones."""
+        """Fill in ports: those asked for, else those remembered, else for the usual stack the usual ones, else free ones."""
         before = self.config()
-        chosen = iter(ports.free_ports(3))
+        usual = USUAL_PORTS if self.root == (work_folder() / "local").absolute() else (None, None, None)
+        free = ports.free_ports(3)
+        names = ("kafka_port", "controller_port", "aerospike_port")
+        chosen: dict[str, Any] = {
+            name: getattr(config, name) or getattr(before, name) or (first if first and ports.is_free(first) else other)
+            for name, first, other in zip(names, usual, free, strict=True)
+        }
+        filled = replace(config, **chosen)
+        # `millrace local env` exports our own addresses under the names that otherwise mean "use this one, start none".
         return replace(
-            config,
-            kafka_port=config.kafka_port or before.kafka_port or next(chosen),
-            controller_port=config.controller_port or before.controller_port or next(chosen),
-            aerospike_port=config.aerospike_port or before.aerospike_port or next(chosen),
+            filled,
+            kafka=None if filled.kafka == f"127.0.0.1:{filled.kafka_port}" else filled.kafka,
+            aerospike=None if filled.aerospike == f"127.0.0.1:{filled.aerospike_port}" else filled.aerospike,
         )
 
     def _remember(self, config: StackConfig) -> None:

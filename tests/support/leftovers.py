@@ -1,8 +1,8 @@
 """Folders of servers started for one test run, and the end of those whose run was killed before it could stop them."""
 
-import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +13,16 @@ from deploy.paths import work_folder
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
-    """A folder for the servers of this test run; everything in it is stopped and deleted at the end.
+    """A folder for servers of this test run; everything in it is stopped and deleted at the end.
 
-    First, the same is done for runs that no longer live. Which run owns a folder is written in it: pid and start time.
+    First, the same is done for runs that no longer live. A folder's name says which process made it: pid and start mark.
     """
     parent = work_folder() / "test"
     parent.mkdir(parents=True, exist_ok=True)
     for folder in parent.iterdir():
         if not _owner_lives(folder):
             _clear(folder)
-    mine = parent / str(os.getpid())
-    mine.mkdir(exist_ok=True)
-    (mine / "owner.json").write_text(json.dumps({"pid": os.getpid(), "started": launch.start_mark(os.getpid())}))
+    mine = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}={launch.start_mark(os.getpid())}=", dir=parent))
     try:
         yield mine
     finally:
@@ -32,11 +30,9 @@ def run_folder() -> Iterator[Path]:
 
 
 def _owner_lives(folder: Path) -> bool:
-    try:
-        owner = json.loads((folder / "owner.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return bool(launch.start_mark(owner["pid"]) == owner["started"])
+    pid, _, rest = folder.name.partition("=")
+    mark = rest.rpartition("=")[0]
+    return pid.isdecimal() and bool(mark) and launch.start_mark(int(pid)) == mark
 
 
 def _clear(folder: Path) -> None:

@@ -1,0 +1,129 @@
+"""The pages of docs/ that are made from the code, so that they cannot say anything else than it does.
+
+`make docs` writes them; a test makes them again and compares.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import typer
+from typer.cli import get_docs_for_click
+
+from deploy.cli import EXIT_CODES, INTERRUPTED, app
+from deploy.paths import PROJECT
+from pipelines.flow import docs as flow_docs
+from schemas.error_codes import CATALOGUE
+from schemas.reasons import REASONS
+from schemas.tables import DEAD_LETTERS_DDL
+
+NOTICE = "Made from the code by `make docs`; do not edit.\n"
+
+FAMILIES = {
+    "E1": ("E1xx: stopped before starting", "Something written by a person, or the set-up, is wrong. Exit status 2."),
+    "E2": (
+        "E2xx: nothing happened, repeating is safe",
+        "The runner restarts with back-off; another command can be repeated. Exit status 3.",
+    ),
+    "E3": (
+        "E3xx: may have happened",
+        "Sent, but the outcome is not known. What Millrace repeats is safe to repeat. Exit status 3.",
+    ),
+    "E4": ("E4xx: repeating cannot help", "The flow stops and a person decides. Exit status 4."),
+}
+
+
+def cli_page() -> str:
+    """docs/cli.md: every command with its arguments and options, and the exit statuses."""
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="millrace", title="Command line")
+    title, _, rest = text.partition("\n\n")
+    statuses = "\n".join(f"| {code} | {meaning} |" for code, meaning in _exit_statuses())
+    return (
+        f"{title}\n\n{NOTICE}\n## Exit status\n\n| status | meaning |\n| --- | --- |\n{statuses}\n\n"
+        "A refusal is printed to standard error as `[code] message`, with the remedy on the next line; "
+        "the codes are in [errors.md](errors.md).\n\n## `millrace`\n\n" + re.sub(r" +\n", "\n", rest).rstrip() + "\n"
+        # Usage lines of sub-commands come out with the blanks of absent parts.
+    )
+
+
+def errors_page() -> str:
+    """docs/errors.md: every error code with its meaning and remedy, by family."""
+    lines = ["# Error codes", "", NOTICE]
+    lines += ["A code never changes its meaning. The first digit says whether repeating helps.", ""]
+    for family, (title, meaning) in FAMILIES.items():
+        lines += [f"## {title}", "", meaning, ""]
+        for kind in (kind for kind in CATALOGUE.values() if kind.code.startswith(family)):
+            lines += [f"### {kind.code}: {kind.title}", "", kind.meaning, "", f"**What to do.** {kind.remedy}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def dead_letters_page() -> str:
+    """docs/dead-letters.md: what a dead letter is, its columns, every reason code."""
+    lines = ["# Dead letters", "", NOTICE]
+    lines += [
+        "An event that cannot be read, or that one output cannot hold, does not stop a flow and does not disappear: it becomes",
+        "one row of the flow's dead-letter table (`dead_letters.path`, a Delta table), with the original bytes, and is counted",
+        "as `dead` in the ledger of its batch. A row is written once, also when a batch is repeated after a crash.",
+        "",
+        "The newest first, in Spark SQL; `millrace decode` shows how one message is read:",
+        "",
+        "```sql",
+        "SELECT code, detail, output, topic, partition, offset",
+        "FROM delta.`.millrace/data/payments/dead_letters` ORDER BY seen_at DESC",
+        "```",
+        "",
+        "## Reason codes",
+        "",
+        "`D1xx`: cannot be decoded; one letter whatever the number of lanes, `output` is null. `D2xx`: decoded, but the output",
+        "named cannot hold it; the other outputs have it.",
+        "",
+        "| code | reason | meaning |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {reason.code} | {reason.title} | {reason.meaning} |" for reason in REASONS.values()]
+    lines += ["", "## Columns", "", "| column | type |", "| --- | --- |"]
+    lines += [f"| `{name}` | {kind} |" for name, kind in _columns(DEAD_LETTERS_DDL)]
+    return "\n".join(lines) + "\n"
+
+
+PAGES: Mapping[Path, Callable[[], str]] = {
+    Path("docs/cli.md"): cli_page,
+    Path("docs/errors.md"): errors_page,
+    Path("docs/dead-letters.md"): dead_letters_page,
+    flow_docs.PAGE: flow_docs.configuration_page,
+}
+
+
+def write_pages(project: Path = PROJECT) -> list[Path]:
+    """Write every page below `project`; returns those that changed."""
+    changed = []
+    for path, page in PAGES.items():
+        target, text = project / path, page()
+        if not target.exists() or target.read_text() != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            changed.append(path)
+    return changed
+
+
+def _exit_statuses() -> Iterator[tuple[int, str]]:
+    by_code: dict[int, list[str]] = {}
+    for kind, code in EXIT_CODES.items():
+        by_code.setdefault(code, []).append(f"{kind.family}xx")
+    yield 0, "done"
+    yield 1, "done, and the answer is bad: something differs, is unhealthy or failed; or a defect of Millrace, with a traceback"
+    meanings = {2: "wrong call, flow or set-up; nothing was started", 3: "may be repeated", 4: "a person must decide"}
+    for code, meaning in meanings.items():
+        yield code, f"{meaning} ({', '.join(by_code[code])})"
+    yield INTERRUPTED, "interrupted (Ctrl-C)"
+
+
+def _columns(ddl: str) -> Iterator[tuple[str, str]]:
+    """(name, type) of each column of a Spark DDL text: split at the commas outside angle brackets."""
+    for column in re.split(r", (?![^<]*>)", ddl):
+        name, _, kind = column.partition(" ")
+        yield name.strip("`"), kind
+
+
+__all__ = ["PAGES", "cli_page", "dead_letters_page", "errors_page", "write_pages"]
