@@ -501,9 +501,19 @@ def test_what_is_kept_stays_small() -> None:
 
 
 def test_a_filter_and_an_operation_with_the_same_bytes_are_not_mixed_up() -> None:
-    payload = msgpack.encode(element([18, 16]))  # an operation: the constant 18, flags 16; as a filter: not(16)
-    assert expression_op(False, payload, FIXED, None)[1] == (1, (18).to_bytes(8, "big"))
-    assert code_of(compile_filter, payload) == 4
+    payload = wire(KEY_VALUE_OF, INT)  # as an expression the integer key; as an operation the constant 80 and flags 2
+    view = Record(key=(1, (7).to_bytes(8, "big")))
+    for _ in range(2):
+        assert expressions.evaluate(payload, view) == (1, (7).to_bytes(8, "big"))
+        assert expression_op(False, payload, view, None)[1] == (1, (80).to_bytes(8, "big"))
+
+
+def test_a_shape_cut_at_another_place_is_another_shape() -> None:
+    wide = 0x0500000000000001
+    assert evaluated([ADD, 2**40, 5]) == 2**40 + 5
+    assert evaluated([ADD, 5, 2**40]) == 2**40 + 5
+    # Cut where the second one was, its bytes look like the first one's shape.
+    assert evaluated([ADD, wide, 9]) == wide + 9
 
 
 # ---------------------------------------------------------------- against Python

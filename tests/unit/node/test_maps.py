@@ -221,6 +221,8 @@ def test_selections_against_the_model(value: dict[int, int], low: int, high: int
     assert modify(value, 86, COUNT | INVERTED, low, high) == ({key: value[key] for key in valued}, len(value) - len(valued))
     assert read(value, 107, KEY, [low, high, low]) == [key for key in by_key if key in (low, high)]
     assert read(value, 102, KEY, low) == [key for key in by_key if value[key] == low]
+    assert modify(value, 82, KEY, low)[1] == [key for key in by_key if value[key] == low]
+    assert modify(value, 83, COUNT, [low, high])[1] == sum(item in (low, high) for item in value.values())
     assert read(value, 97, EXISTS, low) is (low in value)
     assert modify(value, 76, VALUE, low) == ({key: value[key] for key in by_key if key != low}, value.get(low))
 
