@@ -16,7 +16,8 @@ def with_selection(decoded: DataFrame, records: tuple[Records, ...]) -> DataFram
     """
     selected = F.col("error").isNotNull() | F.expr(selection_sql(records))
     marked = decoded.withColumn(SELECTED, selected)
-    heavy: dict[str, Column] = {name: _only_selected(marked, name) for name in ("key", "value", "headers", "bins") if name in decoded.columns}
+    carried = [name for name in ("key", "value", "headers", "bins") if name in decoded.columns]
+    heavy: dict[str, Column] = {name: _only_selected(marked, name) for name in carried}
     return marked.withColumns(heavy)
 
 

@@ -1,0 +1,37 @@
+"""`millrace run FLOW`: run a flow until it is stopped, or with --once until everything there now is written."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.validate import AsJson, FlowPath, Output
+
+
+def run(
+    flow: FlowPath,
+    once: Annotated[bool, typer.Option("--once", help="Write what is in Kafka now, then stop.")] = False,
+    output: AsJson = Output.TEXT,
+    adopt_tables: Annotated[
+        bool, typer.Option("--adopt-tables", help="Go on with Delta tables that another checkpoint has written.")
+    ] = False,
+) -> None:
+    """Run a flow. Ctrl-C or SIGTERM stops it after the batches under way; once more stops at once.
+
+    Shows one line per micro-batch and lane, or with `--output json` one object per line: kind "batch" with the ledger's columns,
+    and the kinds started, waiting, restart, recovered, kafka_away, kafka_back, stopping, cut, stopped.
+    Exit status 0 after an ordered stop, 2 when the flow or the set-up is wrong, 3 when a server did not answer for too long or
+    Spark died (try again later), 4 when a person must decide.
+    """
+    from pipelines.flow import load_flow
+    from pipelines.progress import JsonReport, TextReport
+    from pipelines.runner import run_flow
+
+    run_flow(
+        load_flow(flow),
+        JsonReport() if output is Output.JSON else TextReport(),
+        once=once,
+        adopt_tables=adopt_tables,
+    )
+
+
+__all__ = ["run"]

@@ -1,0 +1,200 @@
+"""One partition of a micro-batch for a record sink, on an executor: Arrow in, one summary row and the dead letters out.
+
+Runs in Spark's Python workers through `mapInArrow`. A sink's errors do not fail the task: they travel to the driver as a row that
+holds the pickled error, so the driver raises the very same object, nothing is read out of a traceback, and Spark's own task retry
+does not multiply the sink's. The other partitions finish what they do.
+"""
+
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.failpoints import Failpoints, Victims, armed_file
+from schemas.errors import MillraceError
+from schemas.events import ChangeEvent
+from schemas.xdr.arrow import events_from_arrow
+from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
+
+SUMMARY, DEAD, ERROR = "summary", "dead", "error"
+COUNTS = ("rows", "unselected", "applied", "superseded", "duplicate", "dead", "undecoded", "past_horizon")
+LETTER = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers", "namespace", "digest")
+"""Columns of a dead letter that are taken from the message as they are."""
+_COUNTED_AS = {
+    Disposition.APPLIED: "applied",
+    Disposition.SUPERSEDED: "superseded",
+    Disposition.DUPLICATE: "duplicate",
+    Disposition.REJECTED: "dead",
+}
+
+REPORT = pa.schema(
+    [
+        pa.field("kind", pa.string()),
+        *(pa.field(name, pa.int64()) for name in COUNTS),
+        pa.field("max_lut_ms", pa.int64()),
+        pa.field("rejected", pa.bool_()),
+        pa.field("code", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("topic", pa.string()),
+        pa.field("partition", pa.int32()),
+        pa.field("offset", pa.int64()),
+        pa.field("kafka_timestamp", pa.timestamp("us", tz="UTC")),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("headers", pa.list_(pa.struct([pa.field("key", pa.string()), pa.field("value", pa.binary())]))),
+        pa.field("namespace", pa.string()),
+        pa.field("digest", pa.binary()),
+        pa.field("error", pa.binary()),
+    ]
+)
+"""One row per partition (`kind` summary), one per dead letter (`rejected`: by the sink, else not decoded), one per error."""
+
+REPORT_DDL = ", ".join(
+    (
+        "kind STRING",
+        *(f"{name} BIGINT" for name in (*COUNTS, "max_lut_ms")),
+        "rejected BOOLEAN, code STRING, detail STRING",
+        "topic STRING, `partition` INT, `offset` BIGINT, kafka_timestamp TIMESTAMP",
+        "key BINARY, value BINARY, headers ARRAY<STRUCT<key: STRING, value: BINARY>>",
+        "namespace STRING, digest BINARY, error BINARY",
+    )
+)
+"""REPORT as Spark says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorWorker:
+    """The function given to `mapInArrow`; holds everything a worker needs to know about the batch.
+
+    sink:              the pickled RecordSink; a worker process unpickles it once and keeps it from batch to batch.
+    budget_s:          one deadline for all the calls of the partition.
+    window_rows, window_bytes: events handed to the sink at once; bytes are those of the Kafka values.
+    return_undecoded:  whether messages that cannot be decoded come back as dead letters; else another lane keeps them.
+    """
+
+    sink: bytes
+    lane: str
+    fence: Fence
+    budget_s: float
+    window_rows: int
+    window_bytes: int
+    return_undecoded: bool
+    victims: Victims
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write the partition's events; yield the report."""
+        work = _Partition(self)
+        try:
+            for window in windows(batches, self.window_rows, self.window_bytes):
+                work.take(window)
+                yield from work.letters()
+        except MillraceError as error:
+            yield _rows([{"kind": ERROR, "error": pickle.dumps(error)}])
+        yield _rows([{"kind": SUMMARY, **work.counts, "max_lut_ms": work.max_lut_ms}])
+
+
+def windows(batches: Iterator[pa.RecordBatch], rows: int, size_bytes: int) -> Iterator[pa.Table]:
+    """The partition's batches regrouped: each table holds at most `rows` rows, and about `size_bytes` of values."""
+    held: list[pa.RecordBatch] = []
+    held_rows = held_bytes = 0
+    for batch in batches:
+        start = 0
+        while start < batch.num_rows:
+            per_row = max(1, batch.column("value").nbytes // max(1, batch.num_rows))
+            room = min(rows - held_rows, max(1, (size_bytes - held_bytes) // per_row))
+            piece = batch.slice(start, room)
+            held.append(piece)
+            held_rows += piece.num_rows
+            held_bytes += piece.num_rows * per_row
+            start += piece.num_rows
+            if held_rows >= rows or held_bytes >= size_bytes:
+                yield pa.Table.from_batches(held)
+                held, held_rows, held_bytes = [], 0, 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+@lru_cache(maxsize=8)
+def _sink(pickled: bytes) -> RecordSink:
+    """This process's sink for a configuration: connections outlive the batch. They end with the process."""
+    return pickle.loads(pickled)  # type: ignore[no-any-return]  # written by our own driver
+
+
+@dataclass(slots=True)
+class _Partition:
+    """The account of one partition as it grows."""
+
+    worker: MirrorWorker
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    max_lut_ms: int | None = None
+    _deadline: Deadline | None = None
+    _letters: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, window: pa.Table) -> None:
+        """Count, convert and write one window."""
+        self.counts["rows"] += window.num_rows
+        selected = window.filter(window.column("selected"))
+        self.counts["unselected"] += window.num_rows - selected.num_rows
+        newest = pc.max(selected.column("lut_ms")).as_py()
+        if newest is not None and (self.max_lut_ms is None or newest > self.max_lut_ms):
+            self.max_lut_ms = newest
+        converted = events_from_arrow(selected)
+        for found in converted.rejections:
+            self.counts["dead"] += 1
+            if found.decoded:  # it was read, but this output cannot hold it: history has it, the mirror has not
+                self._bury(selected, found.row, found.code, found.detail, rejected=True)
+                continue
+            self.counts["undecoded"] += 1
+            if self.worker.return_undecoded:
+                self._bury(selected, found.row, found.code, found.detail, rejected=False)
+        places = [place for place, event in enumerate(converted.events) if event is not None]
+        events = [event for event in converted.events if event is not None]
+        outcomes = self._write(events)
+        counts = Counter(outcome.disposition for outcome in outcomes)
+        for disposition, number in counts.items():
+            self.counts[_COUNTED_AS[disposition]] += number
+        self.counts["past_horizon"] += sum(outcome.past_horizon for outcome in outcomes)
+        if counts[Disposition.REJECTED]:
+            for place, outcome in zip(places, outcomes, strict=True):
+                if outcome.disposition is Disposition.REJECTED:
+                    self._bury(selected, place, outcome.code, outcome.detail, rejected=True)
+
+    def letters(self) -> Iterator[pa.RecordBatch]:
+        """The dead letters since the last call."""
+        if self._letters:
+            yield _rows(self._letters)
+            self._letters = []
+
+    def _write(self, events: Sequence[ChangeEvent]) -> Sequence[Outcome]:
+        if not events:
+            return []
+        if self._deadline is None:
+            self._deadline = Deadline.after_s(self.worker.budget_s)
+        sink, fence = _sink(self.worker.sink), self.worker.fence
+        self._maybe_strike(sink, events, fence, self._deadline)
+        return sink.write(events, fence, self._deadline)
+
+    def _maybe_strike(self, sink: RecordSink, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> None:
+        """For drills: die with the first events of a call written and the rest not."""
+        points = Failpoints(armed_file(), self.worker.victims)
+        point = f"{self.worker.lane}:mid_sink"
+        armed = points.armed(point)
+        if armed is not None and len(events) > armed.events:
+            sink.write(events[: armed.events], fence, deadline)
+            points.hit(point, batch_id=fence.batch_id, written=armed.events, of=len(events))
+
+    def _bury(self, window: pa.Table, place: int, code: str, detail: str, *, rejected: bool) -> None:
+        message = {name: window.column(name)[place].as_py() for name in LETTER if name in window.column_names}
+        self._letters.append({"kind": DEAD, "rejected": rejected, "code": code, "detail": detail, **message})
+
+
+def _rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(rows, schema=REPORT)
+
+
+__all__ = ["COUNTS", "DEAD", "ERROR", "LETTER", "MirrorWorker", "REPORT", "REPORT_DDL", "SUMMARY", "windows"]

@@ -1,0 +1,144 @@
+"""What a micro-batch hands to an output and what it wants back: the counts of its account and the dead letters it owes."""
+
+import pickle
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from pipelines.failpoints import Victims
+from pipelines.mirror_worker import COUNTS, DEAD, ERROR, REPORT_DDL, SUMMARY, MirrorWorker
+from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
+from sinks.contract import Fence, RecordSink
+from sinks.delta.history import DeltaHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of a batch in one output; the sums of schemas.ledger.LedgerRow. `dead` includes what could not be decoded.
+
+    undecoded: messages that could not be decoded, part of `dead`; the same in every output of the batch.
+    letters:   dead letters that came back with the account (columns of mirror_worker.REPORT), or None.
+    """
+
+    rows: int
+    unselected: int
+    applied: int
+    superseded: int
+    duplicate: int
+    dead: int
+    undecoded: int
+    past_horizon: int
+    max_lut_ms: int | None
+    seconds: float
+    letters: pa.Table | None = None
+
+
+class BatchOutput(Protocol):
+    """One numbered step of a lane: an output that takes a whole micro-batch.
+
+    keeps_undecoded: whether its account brings the messages that could not be decoded as letters.
+    """
+
+    @property
+    def name(self) -> str:
+        """The output's name in the flow."""
+
+    @property
+    def keeps_undecoded(self) -> bool: ...  # noqa: D102
+
+    def apply(self, frame: DataFrame, fence: Fence) -> Account:
+        """Write the batch: decoded rows with `selected`. Safe under repetition. Raises a Millrace error, or what Spark raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorOutput:
+    """A record sink fed by Spark's Python workers: one Spark action per batch."""
+
+    sink: RecordSink
+    lane: str
+    budget_s: float
+    keeps_undecoded: bool
+    victims: Victims
+    window_rows: int = 10_000
+    window_bytes: int = 32 << 20
+
+    @property
+    def name(self) -> str:
+        """The output's name in the flow."""
+        return self.sink.name
+
+    def apply(self, frame: DataFrame, fence: Fence) -> Account:
+        """Write the batch through the sink. Raises what the sink raised in whichever worker, the gravest first."""
+        started = time.monotonic()
+        worker = MirrorWorker(
+            sink=pickle.dumps(self.sink),
+            lane=self.lane,
+            fence=fence,
+            budget_s=self.budget_s,
+            window_rows=self.window_rows,
+            window_bytes=self.window_bytes,
+            return_undecoded=self.keeps_undecoded,
+            victims=self.victims,
+        )
+        report = frame.mapInArrow(worker, REPORT_DDL).toArrow()
+        kinds = report.column("kind").to_pylist()
+        errors = report.column("error").to_pylist()
+        raise_worst(pickle.loads(error) for kind, error in zip(kinds, errors, strict=True) if kind == ERROR)
+        summaries = _of_kind(report, kinds, SUMMARY).to_pylist()
+        letters = _of_kind(report, kinds, DEAD)
+        luts = [row["max_lut_ms"] for row in summaries if row["max_lut_ms"] is not None]
+        return Account(
+            **{name: sum(row[name] for row in summaries) for name in COUNTS},
+            max_lut_ms=max(luts, default=None),
+            seconds=time.monotonic() - started,
+            letters=letters if letters.num_rows else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOutput:
+    """A Delta history: one Spark action per batch, counted in the same pass."""
+
+    table: DeltaHistory
+    keeps_undecoded: bool = False
+
+    @property
+    def name(self) -> str:
+        """The output's name in the flow."""
+        return self.table.name
+
+    def apply(self, frame: DataFrame, fence: Fence) -> Account:
+        """Append the batch's events. Raises as DeltaHistory.write."""
+        started = time.monotonic()
+        counts = self.table.write(frame, fence)
+        return Account(
+            rows=counts.rows_read,
+            unselected=counts.unselected,
+            applied=counts.applied,
+            superseded=0,
+            duplicate=0,
+            dead=counts.dead,
+            undecoded=counts.dead,
+            past_horizon=0,
+            max_lut_ms=counts.max_lut_ms,
+            seconds=time.monotonic() - started,
+        )
+
+
+def raise_worst(errors: Iterable[MillraceError]) -> None:
+    """Raise the gravest of the workers' errors, as the object it was: Terminal before InDoubt before Retryable. None: return."""
+    found = list(errors)
+    if found:
+        gravest_first = (Terminal, ConfigError, InDoubt, Retryable)
+        raise min(found, key=lambda error: next(rank for rank, kind in enumerate(gravest_first) if isinstance(error, kind)))
+
+
+def _of_kind(report: pa.Table, kinds: list[str], kind: str) -> pa.Table:
+    return report.filter(pa.array([found == kind for found in kinds], pa.bool_()))
+
+
+__all__ = ["Account", "BatchOutput", "HistoryOutput", "MirrorOutput", "raise_worst"]

@@ -1,0 +1,257 @@
+"""Run a flow: every lane a query of one Spark application, watched, restarted, and stopped without cutting a batch.
+
+Order of a start, cheapest refusal first: lease, checkpoint guards, table guards, Kafka guards, a trial write to every record
+sink; only then the JVM. Nothing is read or written before all of them have passed.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from py4j.protocol import Py4JError
+from pyspark.sql import SparkSession
+
+from checkpoints.guards import require_startable
+from checkpoints.layout import committed_kafka_offsets, last_kafka_offsets
+from checkpoints.lease import Lease, current_holder
+from pipelines.backoff import Backoff
+from pipelines.failpoints import Failpoints, Victims, armed_file
+from pipelines.flow.model import Flow
+from pipelines.gate import StopRequested
+from pipelines.guards import LanePosition, check_kafka
+from pipelines.kafka_offsets import Broker, NewestOffsets, client_settings
+from pipelines.lanes import LaneRun, LaneState, describe, first_cause
+from pipelines.ledger_keeper import LedgerKeeper
+from pipelines.progress import Report, duration
+from pipelines.session import build_session, close_session, jvm_is_gone, jvm_pid
+from pipelines.stop_signals import StopSignals
+from pipelines.wiring import FlowParts
+from schemas.errors import MillraceError, Retryable, Terminal
+
+TICK_S = 0.1
+START_PATIENCE_S = 60.0
+"""How long a start waits for Kafka or Aerospike to answer before it gives up."""
+LEASE_PATIENCE_S = 30.0
+"""How long a start waits for the JVM of a killed driver to go."""
+
+
+def run_flow(flow: Flow, report: Report, *, once: bool = False, adopt_tables: bool = False) -> None:
+    """Run `flow` until it is stopped by SIGINT or SIGTERM, or, with `once`, until everything there now is written.
+
+    adopt_tables: accept Delta tables that another checkpoint has written, instead of refusing E423.
+    Returns when every lane has stopped in order and the ledger is flushed.
+    Raises: what a guard refused; Terminal or ConfigError of a lane that cannot go on (the others are stopped in order first);
+            Retryable when a start got no answer, when a lane used up its restarts, or when Spark died.
+    """
+
+    def told(name: str, times: int) -> None:
+        again = "" if times > 1 else "; once more stops at once"
+        report.event(
+            "stopping", f"{name}: {'stopping now' if times > 1 else 'every lane finishes its batch'}{again}", signal=name
+        )
+
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSignals(told))
+        lease = stack.enter_context(_patient_lease(flow, report, stop))
+        parts = FlowParts(flow, adopt_tables=adopt_tables)
+        try:
+            _require_startable(flow, parts, report, stop)
+        except StopRequested:
+            report.event("stopped", f"flow {flow.name} stopped before it began", flow=flow.name)
+            return
+        session = build_session(
+            f"millrace-{flow.name}",
+            flow.spark.overrides(),
+            flow.spark.master,
+            local_checkpoint=flow.local_checkpoint,
+            inherit_fds=lease.fds,
+        )
+        stack.callback(close_session, session)
+        stop.install()  # Spark has put its own handler for SIGINT in place
+        _Application(flow, parts, session, lease, report, stop, once=once).run()
+
+
+class _Application:
+    """The running part: lanes, keeper and broker watch of one started session."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        parts: FlowParts,
+        session: SparkSession,
+        lease: Lease,
+        report: Report,
+        stop: StopSignals,
+        *,
+        once: bool,
+    ) -> None:
+        self._flow = flow
+        self._report = report
+        self._session = session
+        self._stop = stop
+        self._once = once
+        self._newest = NewestOffsets(broker_of(flow), flow.source.topics, told=self._broker_answers)
+        failpoints = Failpoints(armed_file(), Victims(os.getpid(), jvm_pid(session)))
+        self._keeper = LedgerKeeper(parts.journal, parts.ledger, report)
+        self._lanes = [
+            LaneRun(
+                name,
+                flow.lane_checkpoint(name),
+                start=parts.starter(name, session, batch, once=once, before=self._check_lane(name)),
+                batch=batch,
+                restart=flow.restart,
+                report=report,
+            )
+            for name in flow.lanes
+            for batch in [parts.micro_batch(name, lease.require_held, report, lambda: self._newest.value, failpoints)]
+        ]
+
+    def run(self) -> None:
+        """Start the lanes, tend them until the end, stop them in order, flush the ledger."""
+        self._keeper.start()
+        self._newest.start()
+        started = time.monotonic()
+        try:
+            self._tend()
+            self._drain()
+        except (Py4JError, ConnectionError) as error:
+            if not jvm_is_gone(self._session):
+                raise
+            raise Retryable("E241", f"the driver's JVM ended: {describe(error)}", flow=self._flow.name) from error
+        finally:
+            self._newest.stop()
+            self._keeper.stop()
+            self._report.flush()
+        for lane in self._lanes:
+            if lane.state is LaneState.FAILED:
+                assert lane.error is not None
+                raise self._final(lane) from lane.error
+        seconds = time.monotonic() - started
+        self._report.event("stopped", f"flow {self._flow.name} stopped after {duration(seconds)}", flow=self._flow.name)
+
+    def _tend(self) -> None:
+        names = ", ".join(f"{name} ({', '.join(lane.outputs)})" for name, lane in self._flow.lanes.items())
+        self._report.event("started", f"flow {self._flow.name} runs lanes {names}", flow=self._flow.name, pid=os.getpid())
+        while not self._stop.asked:
+            for lane in self._lanes:
+                lane.tend()
+            if all(lane.over for lane in self._lanes) or any(lane.state is LaneState.FAILED for lane in self._lanes):
+                return
+            self._report.tick()
+            self._stop.wait(TICK_S)
+
+    def _drain(self) -> None:
+        for lane in self._lanes:
+            lane.begin_stop()
+        deadline = time.monotonic() + self._flow.stop.drain_timeout_s
+        while unfinished := [lane for lane in self._lanes if not lane.try_finish()]:
+            if self._stop.forced or time.monotonic() > deadline:
+                cut = [lane.name for lane in unfinished]
+                self._report.event(
+                    "cut", f"lanes {', '.join(cut)} stopped in the middle of a batch; it runs again next time", lanes=cut
+                )
+                for lane in unfinished:
+                    lane.cut()
+                return
+            time.sleep(TICK_S / 2)
+
+    def _final(self, lane: LaneRun) -> MillraceError:
+        error = lane.error
+        assert error is not None
+        known = first_cause(error)
+        if known is not None:
+            return known
+        return Retryable("E240", f"lane {lane.name}: {describe(error)}", lane=lane.name)
+
+    def _check_lane(self, lane: str) -> Callable[[], None]:
+        """The Kafka guards once more before a start: what Spark says of lost messages in its own words, they say with numbers."""
+
+        def check() -> None:
+            check_kafka(broker_of(self._flow), self._flow.source.topics, [lane_position(self._flow, lane)], self._flow.checkpoint)
+
+        return check
+
+    def _broker_answers(self, answers: bool, message: str) -> None:
+        if answers:
+            self._report.event("kafka_back", "Kafka answers again")
+        else:
+            self._report.event("kafka_away", f"{message}; lanes wait, lag is not known", code="E220")
+
+
+def broker_of(flow: Flow) -> Broker:
+    """Metadata requests to the brokers a flow reads from, with its credentials."""
+    options = flow.source.client_options()
+    return Broker(client_settings(options.pop("bootstrap.servers"), options))
+
+
+def lane_position(flow: Flow, lane: str) -> LanePosition:
+    """Where a lane's checkpoint stands in Kafka."""
+    path = flow.lane_checkpoint(lane)
+    return LanePosition(lane, committed_kafka_offsets(path), last_kafka_offsets(path))
+
+
+def _require_startable(flow: Flow, parts: FlowParts, report: Report, stop: StopSignals) -> None:
+    for lane in flow.lanes:
+        require_startable(flow.lane_checkpoint(lane))
+    _until_answered(parts.require_tables, report, stop)
+    positions = [lane_position(flow, lane) for lane in flow.lanes]
+    broker = broker_of(flow)
+    _until_answered(lambda: check_kafka(broker, flow.source.topics, positions, flow.checkpoint), report, stop)
+    for sink in parts.sinks.values():
+        _until_answered(sink.check, report, stop)
+
+
+def _until_answered(check: Callable[[], None], report: Report, stop: StopSignals) -> None:
+    """Make a check that needs another server, patiently. Raises its last Retryable when START_PATIENCE_S is over."""
+    backoff = Backoff(first_s=0.5, ceiling_s=5.0)
+    deadline = time.monotonic() + START_PATIENCE_S
+    while True:
+        try:
+            return check()
+        except Retryable as error:
+            wait_s = backoff.next_wait_s()
+            if time.monotonic() + wait_s > deadline:
+                raise
+            report.event("waiting", f"{error}; try {backoff.failures} in {duration(wait_s)}", code=error.code)
+            if stop.wait(wait_s):
+                raise StopRequested from error
+
+
+@contextmanager
+def _patient_lease(flow: Flow, report: Report, stop: StopSignals) -> Iterator[Lease]:
+    """The lease of the flow's checkpoint. Waits for a holder whose process is dead: its JVM has a second or two left to live."""
+    deadline = time.monotonic() + LEASE_PATIENCE_S
+    told = False
+    while True:
+        lease = Lease(flow.checkpoint, flow.name)
+        try:
+            lease.__enter__()
+            break
+        except Terminal as refused:
+            holder = current_holder(flow.checkpoint)
+            dying = holder is None or (holder.host == socket.gethostname() and not _alive(holder.pid))
+            if refused.code != "E420" or not dying or time.monotonic() > deadline:
+                raise
+            if not told:
+                report.event("waiting", "the driver before this one is dead; waiting for its JVM to go")
+                told = True
+            stop.wait(0.2)
+    try:
+        yield lease
+    finally:
+        lease.__exit__(None, None, None)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+__all__ = ["broker_of", "lane_position", "run_flow"]

@@ -1,0 +1,23 @@
+"""A lane's stream: Kafka messages of the flow's topics, decoded in the JVM, with what the flow takes marked.
+
+No `minPartitions`: it would split a Kafka partition over several tasks and lose the order inside it.
+"""
+
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.flow.model import Flow
+from pipelines.selection import with_selection
+from schemas.xdr.decode import decode
+
+
+def kafka_stream(session: SparkSession, flow: Flow, lane: str) -> DataFrame:
+    """The messages as Spark's Kafka source gives them, headers included. Nothing is read before a query starts."""
+    return session.readStream.format("kafka").options(**flow.reader_options(lane)).option("includeHeaders", "true").load()
+
+
+def decoded(messages: DataFrame, flow: Flow) -> DataFrame:
+    """Kafka messages as events (schemas.events), with `selected`; stream or batch, one row for one row."""
+    return with_selection(decode(messages, flow.decode_options()), flow.records)
+
+
+__all__ = ["decoded", "kafka_stream"]

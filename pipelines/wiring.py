@@ -1,0 +1,125 @@
+"""A flow's parts, put together once per run: tables, sinks, journal, and for each lane its micro-batch and its query."""
+
+from collections.abc import Callable
+
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from checkpoints.journal import Journal
+from checkpoints.layout import read_lane
+from pipelines.failpoints import Failpoints
+from pipelines.flow.model import Flow
+from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
+from pipelines.flow.outputs import DeltaHistory as HistoryOptions
+from pipelines.kafka_offsets import Offsets
+from pipelines.letters import LaneLetters
+from pipelines.micro_batch import MicroBatch
+from pipelines.outputs import BatchOutput, HistoryOutput, MirrorOutput
+from pipelines.progress import Report
+from pipelines.source import decoded, kafka_stream
+from sinks.aerospike.mirror import AerospikeMirror
+from sinks.contract import RecordSink
+from sinks.delta.dead_letters import DeadLetters
+from sinks.delta.guards import require_checkpoint_not_older, require_distinct_writers, require_start
+from sinks.delta.history import DeltaHistory
+from sinks.delta.ledger import LedgerTable
+from sinks.delta.transactions import dead_letters_writer, ledger_writer, read_log
+
+AVAILABLE_NOW = {"availableNow": True}
+
+
+class FlowParts:
+    """Everything of a flow that lives on the driver. Building it touches nothing.
+
+    adopt_tables: go on with history tables that another checkpoint has written.
+    """
+
+    def __init__(self, flow: Flow, *, adopt_tables: bool = False) -> None:
+        self.flow = flow
+        self.journal = Journal(flow.checkpoint)
+        self.ledger = LedgerTable(flow.name, flow.ledger.path)
+        self.letters = DeadLetters(flow.name, flow.dead_letters.path)
+        self.sinks: dict[str, RecordSink] = {}
+        self.histories: dict[str, DeltaHistory] = {}
+        self._adopt = adopt_tables
+        for name, options in flow.all_outputs().items():
+            if isinstance(options, MirrorOptions):
+                self.sinks[name] = AerospikeMirror(options.mirror(name))
+            else:
+                self.histories[name] = DeltaHistory(flow.name, name, options.path, flow.declared_bins())
+
+    def require_tables(self) -> None:
+        """Refuse tables that a start would lose or double rows in; make the ones that are not there.
+
+        Raises ConfigError E121, Terminal E421 to E426, Retryable E230.
+        """
+        require_distinct_writers((table.path, name) for name, table in self.histories.items())
+        letters, ledger = read_log(self.letters.path), read_log(self.ledger.path)
+        for lane, options in self.flow.lanes.items():
+            state = read_lane(self.flow.lane_checkpoint(lane))
+            for name, output in options.outputs.items():
+                if isinstance(output, HistoryOptions):
+                    path = self.histories[name].path
+                    require_start(self.flow.name, name, path, state.epoch, state.last_offsets, adopt=self._adopt)
+            kept = [(letters.stored, dead_letters_writer(lane, output), self.letters.path) for output in (None, *options.outputs)]
+            for stored, writer, path in (*kept, (ledger.stored, ledger_writer(lane), self.ledger.path)):
+                require_checkpoint_not_older(stored, self.flow.name, writer, state.epoch, state.last_offsets, path)
+        tables: list[DeltaHistory | DeadLetters | LedgerTable] = [*self.histories.values(), self.letters, self.ledger]
+        for table in tables:
+            table.prepare()
+
+    def micro_batch(
+        self,
+        lane: str,
+        require_lease: Callable[[], None],
+        report: Report,
+        newest: Callable[[], Offsets | None],
+        failpoints: Failpoints,
+    ) -> MicroBatch:
+        """The lane's foreachBatch function."""
+        owner = self.flow.decode_owner == lane
+        return MicroBatch(
+            flow=self.flow.name,
+            lane=lane,
+            checkpoint=self.flow.lane_checkpoint(lane),
+            outputs=self._outputs(lane, owner, failpoints),
+            letters=LaneLetters(self.letters, lane, self.flow.source.format, owner=owner),
+            journal=self.journal,
+            require_lease=require_lease,
+            report=report,
+            newest=newest,
+            failpoints=failpoints,
+        )
+
+    def starter(
+        self, lane: str, session: SparkSession, batch: MicroBatch, *, once: bool, before: Callable[[], None]
+    ) -> Callable[[], StreamingQuery]:
+        """A function that starts the lane's query, after `before`, in a scheduler pool of its own."""
+        trigger = AVAILABLE_NOW if once else self.flow.lanes[lane].trigger.for_spark()
+
+        def start() -> StreamingQuery:
+            before()
+            session.sparkContext.setLocalProperty("spark.scheduler.pool", lane)
+            frame = decoded(kafka_stream(session, self.flow, lane), self.flow)
+            writer = frame.writeStream.queryName(query_name(self.flow.name, lane)).foreachBatch(batch)
+            return writer.option("checkpointLocation", self.flow.lane_checkpoint(lane)).trigger(**trigger).start()
+
+        return start
+
+    def _outputs(self, lane: str, owner: bool, failpoints: Failpoints) -> list[BatchOutput]:
+        steps: list[BatchOutput] = []
+        for name, options in self.flow.lanes[lane].outputs.items():
+            if isinstance(options, MirrorOptions):
+                first = owner and not any(step.keeps_undecoded for step in steps)
+                steps.append(MirrorOutput(self.sinks[name], lane, options.batch_timeout_s, first, failpoints.victims))
+            else:
+                steps.append(HistoryOutput(self.histories[name]))
+        return steps
+
+
+def query_name(flow: str, lane: str) -> str:
+    """The query's name in Spark's UI and metrics, which take letters, digits and underscores only."""
+    return f"{flow}_{lane}".replace("-", "_")
+
+
+__all__ = ["AVAILABLE_NOW", "FlowParts", "query_name"]
