@@ -26,6 +26,12 @@ EVENT_DDL = (
     "bins ARRAY<STRUCT<name: STRING, type: STRING, value: STRING>>, error STRUCT<code: STRING, detail: STRING>"
 )
 
+EVENT_COLUMNS = (
+    *("topic", "partition", "offset", "kafka_timestamp", "key", "value"),
+    *("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s", "bins", "error"),
+)
+"""The columns of EVENT_DDL, in order."""
+
 UserKey = int | str | bytes
 
 
@@ -54,4 +60,4 @@ class ChangeEvent(NamedTuple):
     offset: int
 
 
-__all__ = ["ChangeEvent", "DELETE", "EVENT_DDL", "POSITION_DDL", "UserKey", "WRITE"]
+__all__ = ["ChangeEvent", "DELETE", "EVENT_COLUMNS", "EVENT_DDL", "POSITION_DDL", "UserKey", "WRITE"]

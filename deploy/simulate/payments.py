@@ -107,7 +107,8 @@ def _sample(random: Random, number: int) -> Operation:
     if random.random() < 0.08:
         return Operation(Kind.DELETE, "samples", key)
     bins: dict[str, Any] = {
-        "int": values.number(random), "double": values.double(random), "text": values.text(random), "bool": values.boolean(random),
+        "int": values.number(random), "double": values.double(random), "text": values.text(random), 
+        "bool": values.boolean(random),
         "blob": values.blob(random), "list": values.listing(random), "map": values.mapping(random), "geo": values.place(random),
         "größe": number,
     }  # fmt: skip

@@ -37,9 +37,10 @@ class Worker(threading.Thread):
         """Queue an operation; None ends the worker. Waits when it cannot keep up."""
         while self.error is None:
             try:
-                return self._todo.put(operation, timeout=1.0)
+                self._todo.put(operation, timeout=1.0)
             except queue.Full:
                 continue
+            return
 
     def run(self) -> None:
         """Until None comes."""

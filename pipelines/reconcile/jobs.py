@@ -6,18 +6,17 @@ A digest decides its partition, and the same in every cluster, so source and mir
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from pipelines.flow.records import Records
 from pipelines.reconcile.compare import Finding, Form, compare
 from pipelines.reconcile.state import bins_in_normal_form, newest_per_record
 from schemas.digest import KeyMismatch, resolve_user_key
-from schemas.events import EVENT_DDL, WRITE, ChangeEvent
+from schemas.events import EVENT_COLUMNS, WRITE, ChangeEvent
 from schemas.xdr.arrow import events_from_arrow
 from sinks.aerospike.config import ClientConfig
 from sinks.aerospike.scan import PARTITIONS, StoredRecord, scan_partitions
@@ -29,7 +28,6 @@ RESULT_DDL = (
     "bucket INT, compared BIGINT, equal BIGINT, form_limited BIGINT, differing BIGINT, "
     "findings ARRAY<STRUCT<kind: STRING, digest: STRING, `set`: STRING, detail: STRING>>"
 )
-_EVENT_COLUMNS = [field.name for field in cast(StructType, StructType.fromDDL(EVENT_DDL)).fields]
 _FINDING = pa.struct([("kind", pa.string()), ("digest", pa.string()), ("set", pa.string()), ("detail", pa.string())])
 _RESULT = pa.schema(
     [
@@ -97,7 +95,7 @@ def _as_events(state: DataFrame, scope: Scope) -> DataFrame:
     """Rows of a history table as the normal form of events, original bytes left out."""
     absent = {"key": F.lit(None).cast("binary"), "value": F.lit(None).cast("binary"), "error": F.lit(None).cast(_ERROR)}
     given = state.withColumn("bins", bins_in_normal_form(scope.form.declared)).withColumns(absent)
-    return given.select(*_EVENT_COLUMNS)
+    return given.select(*EVENT_COLUMNS)
 
 
 def _scan(namespace: Namespace, bucket: int, scope: Scope) -> dict[bytes, StoredRecord]:
