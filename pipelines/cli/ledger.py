@@ -156,8 +156,9 @@ def _text(flow: str, rows: Sequence["LedgerRow"], sums: Sequence[Totals]) -> lis
         lines += [*_columns([head, *body], left=3), ""]
     for total in sums:
         count = total.counts
+        batches = "1 batch" if total.batches == 1 else f"{total.batches:,} batches"
         lines.append(
-            f"{total.lane}/{total.output}: {total.batches:,} batch{"" if total.batches == 1 else "es"}, in {count['events_in']:,} = {count['applied']:,} applied "
+            f"{total.lane}/{total.output}: {batches}, in {count['events_in']:,} = {count['applied']:,} applied "
             f"+ {count['superseded']:,} superseded + {count['duplicate']:,} duplicate + {count['dead']:,} dead"
             + (f"; {count['unselected']:,} not selected" if count["unselected"] else "")
             + (f"; {count['past_horizon']:,} past the tombstone horizon" if count["past_horizon"] else "")
