@@ -19,10 +19,10 @@ help: ## show this list
 setup: $(READY) ## virtual environment, packages and jars; other targets call it
 	@echo "Set-up is complete: packages in .venv, jars in $(JARS)."
 
-demo: $(READY) ## the whole job with crashes, judged; SEED= AEROSPIKE=host:port NAMESPACE= FORMAT= OUTPUT=json KEEP=1
+demo: $(READY) ## the whole job with crashes, judged; SEED= AEROSPIKE=host:port NAMESPACE= CLEAR=1 FORMAT= OUTPUT=json KEEP=1
 	@$(BIN)/millrace demo $(if $(SEED),--seed $(SEED)) $(if $(AEROSPIKE),--aerospike $(AEROSPIKE)) \
 	  $(if $(NAMESPACE),--namespace $(NAMESPACE)) $(if $(FORMAT),--format $(FORMAT)) \
-	  $(if $(OUTPUT),--output $(OUTPUT)) $(if $(filter-out 0 no,$(KEEP)),--keep)
+	  $(if $(OUTPUT),--output $(OUTPUT)) $(if $(filter-out 0 no,$(CLEAR)),--clear) $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 test: $(READY) ## all tests: unit, contract, integration, chaos; ARGS= goes to pytest
 	@echo "Running all tests: unit, contract, integration on a real broker, node and Spark, chaos."

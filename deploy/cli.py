@@ -10,8 +10,12 @@ import sys
 import typer
 
 from deploy import doctor
+from deploy.demo import cli as demo
+from deploy.demo import cli as demo
 from deploy.local import cli as local
-from pipelines.cli import explain, run, validate
+from deploy.simulate import cli as simulate
+from deploy.simulate import cli as simulate
+from pipelines.cli import explain, reconcile, run, validate
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
 
 EXIT_CODES: dict[type[MillraceError], int] = {ConfigError: 2, Retryable: 3, InDoubt: 3, Terminal: 4}
@@ -30,8 +34,13 @@ app = typer.Typer(
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
 app.command("run")(run.run)
+app.command("reconcile")(reconcile.reconcile)
 app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+app.command("demo")(demo.demo)
 app.add_typer(local.app)
+app.add_typer(simulate.app)
+app.add_typer(simulate.app)
 
 
 def _give_summaries(group: typer.Typer) -> None:

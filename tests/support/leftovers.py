@@ -22,7 +22,7 @@ def run_folder() -> Iterator[Path]:
     for folder in parent.iterdir():
         if not _owner_lives(folder):
             _clear(folder)
-    mine = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}={launch.start_mark(os.getpid())}=", dir=parent))
+    mine = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}={_mark(os.getpid())}=", dir=parent))
     try:
         yield mine
     finally:
@@ -32,7 +32,12 @@ def run_folder() -> Iterator[Path]:
 def _owner_lives(folder: Path) -> bool:
     pid, _, rest = folder.name.partition("=")
     mark = rest.rpartition("=")[0]
-    return pid.isdecimal() and bool(mark) and launch.start_mark(int(pid)) == mark
+    return pid.isdecimal() and bool(mark) and _mark(int(pid)) == mark
+
+
+def _mark(pid: int) -> str:
+    """A process's start mark, fit for a folder's name: Hadoop refuses paths with a colon. Empty for no process."""
+    return (launch.start_mark(pid) or "").replace(":", "-")
 
 
 def _clear(folder: Path) -> None:
