@@ -4,7 +4,7 @@ A dispatcher runs on the event loop and answers at once, or hands out a generato
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from deploy.local.node import batch, query, wire
@@ -45,9 +45,13 @@ def parse(body: bytes) -> Message:
 
 
 class Dispatcher:
-    """Runs messages against a node's namespaces."""
+    """Runs messages against a node's namespaces.
 
-    def __init__(self, namespaces: Mapping[str, Namespace]) -> None:
+    start_background: takes the work of a background query, to be done a turn at a time whoever stays connected.
+    """
+
+    def __init__(self, namespaces: Mapping[str, Namespace], start_background: Callable[[Iterator[None]], None]) -> None:
+        self._start_background = start_background
         self.by_name = {wire.name_bytes(name): namespace for name, namespace in namespaces.items()}
 
     def describe(self, given: Message) -> CommandInfo:
@@ -84,7 +88,9 @@ class Dispatcher:
             return frame(wire.TYPE_MESSAGE, message(*execute(namespace, digest, request)))
         try:
             if given.info2 & wire.INFO2_WRITE:
-                return query.background(namespace, info, given.ttl, fields, given.body, given.ops_at, given.op_count)
+                ops_at, op_count = given.ops_at, given.op_count
+                self._start_background(query.background(namespace, info, given.ttl, fields, given.body, ops_at, op_count))
+                return frame(wire.TYPE_MESSAGE, wire.last_message())
             if not given.info1 & wire.INFO1_READ:
                 return frame(wire.TYPE_MESSAGE, message(wire.PARAMETER))
             ops, _ = parse_ops(given.body, given.ops_at, given.op_count)

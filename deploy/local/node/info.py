@@ -279,7 +279,19 @@ class Info:
         )
 
     def _do_query_show(self, arguments: Mapping[str, str]) -> str:
-        raise InfoError(wire.NOT_FOUND, "job not found")
+        wanted = arguments.get("id") or arguments.get("trid")
+        rows = [
+            f"trid={job.number}:ns={namespace.name}:set={job.set_name}:job-type=background-ops"
+            f":status={'done(ok)' if job.partitions_done == PARTITIONS else 'active(ok)'}"
+            f":job-progress={100 * job.partitions_done / PARTITIONS:.2f}:recs-succeeded={job.succeeded}"
+            f":recs-failed={job.failed}:recs-filtered-bins={job.filtered}"
+            for namespace in self.namespaces.values()
+            for job in namespace.jobs.values()
+            if not wanted or str(job.number) == wanted
+        ]
+        if wanted and not rows:
+            raise InfoError(wire.NOT_FOUND, "job not found")
+        return ";".join(rows)
 
 
 def _before_ms(arguments: Mapping[str, str]) -> int | None:

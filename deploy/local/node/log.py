@@ -69,13 +69,21 @@ class Log:
         self.pending.append(entry)
 
     def flush(self) -> None:
-        """Hand what is pending to the operating system as one block. Raises OSError when the disk does not take it."""
+        """Hand what is pending to the operating system as one block.
+
+        Raises OSError when the disk does not take it: memory is then ahead of the file; the caller stops without a reply.
+        """
         if not self.pending:
             return
         payload = b"".join(self.pending)
         self.pending.clear()
         block = _block(payload)
-        self._write(self._fd, block)
+        try:
+            self._write(self._fd, block)
+        except OSError:
+            # Half a block in the middle would make everything after it unreadable.
+            os.ftruncate(self._fd, self.log_bytes)
+            raise
         self.log_bytes += len(block)
 
     def snapshot(self, entries: Iterable[list[bytes]]) -> Iterator[None]:

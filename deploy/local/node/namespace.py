@@ -6,6 +6,7 @@ the log before it replies.
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.node import entries
@@ -28,6 +29,18 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(slots=True)
+class BackgroundJob:
+    """How far a background query is, for `query-show`."""
+
+    number: int
+    set_name: str
+    partitions_done: int = 0
+    succeeded: int = 0
+    filtered: int = 0
+    failed: int = 0
+
+
 class Namespace:
     """Records, sets and indexes of one namespace. `load` first; single-threaded."""
 
@@ -45,6 +58,8 @@ class Namespace:
         """Recent deletes, oldest first."""
         self.listeners: list[ChangeListener] = []
         self.expired_objects = 0
+        self.jobs: dict[int, BackgroundJob] = {}
+        """Background queries by their number, the oldest forgotten."""
         self.log = Log(folder)
         self._clock_ms = 0
         self._snapshot: Iterator[None] | None = None

@@ -11,13 +11,14 @@ from deploy.local.node import wire
 from deploy.local.node.algebra.errors import ServerError
 from deploy.local.node.changes import Particle
 from deploy.local.node.commands import execute
-from deploy.local.node.namespace import PARTITIONS, Namespace, now_ms
+from deploy.local.node.namespace import PARTITIONS, BackgroundJob, Namespace, now_ms
 from deploy.local.node.record import Record, View
 from deploy.local.node.requests import Filter, Request, build, compiled
 from deploy.local.node.sindex import PARTICLE_OF_TYPE, Definition, matcher, parse_range
 from deploy.local.node.wire import field_bytes, name_bytes, op_bytes
 
 PIECE_BYTES = 256 << 10
+JOBS_REMEMBERED = 100
 RECORDS_PER_TURN = 2000
 """Records looked at before other commands get a turn, found or not."""
 
@@ -110,8 +111,11 @@ def background(
     body: bytes,
     ops_at: int,
     op_count: int,
-) -> Iterator[bytes]:
-    """A background query: first the reply, then the ops on every matching record as an update-only write. Raises ServerError."""
+) -> Iterator[None]:
+    """A background query's work, in turns: the ops on every matching record, as an update-only write. Raises ServerError at once.
+
+    Its progress stands in `namespace.jobs`.
+    """
     if wire.FIELD_UDF_OP in fields or wire.FIELD_UDF_FILE in fields:
         raise ServerError(wire.UNSUPPORTED, "UDF")
     _filter(fields)
@@ -129,18 +133,25 @@ def background(
 
     if (refusal := request(set_name).refusal) != 0:
         raise ServerError(refusal, "background ops")
-    return _background(namespace, query, request)
+    job = BackgroundJob(int.from_bytes(fields.get(wire.FIELD_JOB, b""), "big"), set_name or "")
+    namespace.jobs[job.number] = job
+    while len(namespace.jobs) > JOBS_REMEMBERED:
+        del namespace.jobs[next(iter(namespace.jobs))]
+    return _background(namespace, query, request, job)
 
 
-def _background(namespace: Namespace, query: Query, request: Callable[[str | None], Request]) -> Iterator[bytes]:
-    yield wire.frame(wire.TYPE_MESSAGE, wire.last_message())
-    looked_at = 0
+def _background(
+    namespace: Namespace, query: Query, request: Callable[[str | None], Request], job: BackgroundJob
+) -> Iterator[None]:
     for partition in query.partitions:
         for digest, record, _ in _candidates(namespace, partition, query):
-            execute(namespace, digest, request(record.set_name))
-            looked_at += 1
-            if looked_at % RECORDS_PER_TURN == 0:
-                yield b""
+            code = execute(namespace, digest, request(record.set_name)).code
+            job.succeeded += code == wire.OK
+            job.filtered += code == wire.FILTERED_OUT
+            job.failed += code not in (wire.OK, wire.FILTERED_OUT)
+            if (job.succeeded + job.filtered + job.failed) % RECORDS_PER_TURN == 0:
+                yield
+        job.partitions_done += 1
 
 
 def _candidates(namespace: Namespace, partition: int, query: Query) -> Iterator[tuple[bytes, Record, int]]:

@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
 
     def _answer_info(self, body: bytes) -> bytes:
         reply = wire.frame(wire.TYPE_INFO, self.node.info.answer(body))
-        self.node.dispatcher.flush()
+        self.node.flush()
         return reply
 
     def _run_message(self, body: bytes) -> None:
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def _answer_message(self, given: Message, fault: Fault | None) -> bytes | Iterator[bytes]:
         reply = self.node.dispatcher.run(given, fault)
-        self.node.dispatcher.flush()
+        self.node.flush()
         return reply
 
     def _send_pieces(self) -> None:
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
         if self.pieces is None or self.paused or self.transport is None:
             return
         piece = next(self.pieces, None)
-        self.node.dispatcher.flush()
+        self.node.flush()
         if piece is None:
             self.pieces = None
             self.busy = False
@@ -217,7 +217,7 @@ class Node:
         self.stored = {one.name: Namespace(one, config.data / one.name) for one in config.namespaces}
         self.info = Info(config, self.stored)
         self.info.connections = lambda: len(self.connections)
-        self.dispatcher = Dispatcher(self.stored)
+        self.dispatcher = Dispatcher(self.stored, lambda work: self.spawn(self._background(work)))
         self.loop: asyncio.AbstractEventLoop
         self.port = config.port
         self._extensions = extensions
@@ -266,6 +266,15 @@ class Node:
         for connection in list(self.connections):
             connection.abort()
         self.spawn(self._come_back(seconds))
+
+    def flush(self) -> None:
+        """Make what was changed survive a kill, before anyone is told. Raises OSError when the disk is full; the node stops then."""
+        try:
+            self.dispatcher.flush()
+        except OSError as error:
+            if not self._ended.done():
+                self._ended.set_exception(error)
+            raise
 
     async def start(self) -> None:
         """Load the data, attach the extensions and listen. Raises DataInUse, log.DamagedFile, OSError."""
@@ -329,8 +338,14 @@ class Node:
                 namespace.forget_old_deletes()
                 for first in range(0, PARTITIONS, NSUP_PARTITIONS_PER_TURN):
                     namespace.expire(first, first + NSUP_PARTITIONS_PER_TURN)
-                    self.dispatcher.flush()
+                    self.flush()
                     await asyncio.sleep(0)
+
+    async def _background(self, work: Iterator[None]) -> None:
+        for _ in work:
+            self.flush()
+            await asyncio.sleep(0)
+        self.flush()
 
     async def _snapshots(self) -> None:
         while True:
