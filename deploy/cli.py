@@ -11,11 +11,9 @@ import typer
 
 from deploy import doctor
 from deploy.demo import cli as demo
-from deploy.demo import cli as demo
 from deploy.local import cli as local
 from deploy.simulate import cli as simulate
-from deploy.simulate import cli as simulate
-from pipelines.cli import explain, reconcile, run, validate
+from pipelines.cli import explain, ledger, reconcile, run, validate
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
 
 EXIT_CODES: dict[type[MillraceError], int] = {ConfigError: 2, Retryable: 3, InDoubt: 3, Terminal: 4}
@@ -34,12 +32,11 @@ app = typer.Typer(
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
 app.command("run")(run.run)
+app.command("ledger")(ledger.ledger)
 app.command("reconcile")(reconcile.reconcile)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
-app.command("demo")(demo.demo)
 app.add_typer(local.app)
-app.add_typer(simulate.app)
 app.add_typer(simulate.app)
 
 
