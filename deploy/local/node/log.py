@@ -3,9 +3,10 @@
     DIR/<namespace>/log-<n>        entries since snapshot n began
     DIR/<namespace>/snapshot-<n>   everything before log n (and possibly some of what is in it)
 
-A file is a magic, then blocks: length (4 bytes BE), CRC-32 (4 bytes BE), payload. A block is what one command, or one batch,
-changed; it is handed to the operating system in one write before the reply goes out. (Nothing is fsynced: a kill of the process
-loses nothing, a loss of power may.) A snapshot ends with a block that says so and takes its name only when it is whole.
+A file is a magic, then blocks: payload length, the payload's CRC-32, the CRC-32 of these two (4 bytes BE each), payload. The
+second checksum tells a damaged length from a block that was cut short. A block is what one command, or one batch, changed; it is
+handed to the operating system in one write before the reply goes out. (Nothing is fsynced: a kill of the process loses nothing,
+a loss of power may.) A snapshot ends with a block that says so and takes its name only when it is whole.
 
 Loading reads the newest snapshot and every log from its number on. A snapshot is taken while writes go on, so it may hold changes
 its log holds too: replaying entries in order over a later state ends in the same state, because every entry is absolute.
@@ -13,6 +14,7 @@ A torn block at the end of the newest log is a write nobody was told of: it is c
 """
 
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +22,8 @@ from pathlib import Path
 LOG_MAGIC = b"MRNLOG01"
 SNAPSHOT_MAGIC = b"MRNSNP01"
 END_OF_SNAPSHOT = b"\x00end"
-MAX_BLOCK_BYTES = 1 << 30
+_HEAD = struct.Struct(">II")
+HEAD_BYTES = _HEAD.size + 4
 
 
 class DamagedFile(Exception):
@@ -173,27 +176,39 @@ class Log:
 
 
 def _block(payload: bytes) -> bytes:
-    return len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big") + payload
+    head = _HEAD.pack(len(payload), zlib.crc32(payload))
+    return head + zlib.crc32(head).to_bytes(4, "big") + payload
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, bytes | None]]:
     """(offset, payload) of each block after the magic; a payload of None is the first bad block, and the last answer."""
     offset, end = len(LOG_MAGIC), len(data)
     while offset < end:
-        size = int.from_bytes(data[offset : offset + 4], "big")
-        after = offset + 8 + size
-        payload = data[offset + 8 : after]
-        if not size or after > end or zlib.crc32(payload) != int.from_bytes(data[offset + 4 : offset + 8], "big"):
+        size = _payload_bytes(data, offset)
+        after = offset + HEAD_BYTES + (size or 0)
+        payload = data[offset + HEAD_BYTES : after]
+        if not size or after > end or zlib.crc32(payload) != _HEAD.unpack_from(data, offset)[1]:
             yield offset, None
             return
         yield offset, payload
         offset = after
 
 
+def _payload_bytes(data: bytes, offset: int) -> int | None:
+    """The length a block's head gives; None when the head is cut off or damaged."""
+    head = data[offset : offset + _HEAD.size]
+    if len(data) < offset + HEAD_BYTES or zlib.crc32(head) != int.from_bytes(data[offset + 8 : offset + 12], "big"):
+        return None
+    size: int = _HEAD.unpack(head)[0]
+    return size
+
+
 def _is_torn(data: bytes, offset: int) -> bool:
     """Whether the bad block at `offset` is the file's last: cut short, of wrong content, or never filled."""
-    size = int.from_bytes(data[offset : offset + 4], "big")
-    return offset + 8 + size >= len(data) or not any(data[offset:])
+    size = _payload_bytes(data, offset)
+    if size is None:
+        return len(data) < offset + HEAD_BYTES or not any(data[offset:])
+    return offset + HEAD_BYTES + size >= len(data)
 
 
 def _numbered(folder: Path, kind: str) -> dict[int, Path]:

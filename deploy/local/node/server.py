@@ -268,7 +268,7 @@ class Node:
         self.spawn(self._come_back(seconds))
 
     def flush(self) -> None:
-        """Make what was changed survive a kill, before anyone is told. Raises OSError when the disk is full; the node stops then."""
+        """Make what was changed survive a kill, before anyone is told. Raises OSError when the disk is full, and stops."""
         try:
             self.dispatcher.flush()
         except OSError as error:
