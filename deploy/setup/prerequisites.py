@@ -66,7 +66,7 @@ def java_version(command: str) -> tuple[int, str] | None:
     return (int(match.group(2)), match.group(1)) if match else None
 
 
-def problems(*, jars_needed: bool = True) -> tuple[str | None, list[tuple[str, str, str]], list[str]]:
+def problems() -> tuple[str | None, list[tuple[str, str, str]], list[str]]:
     """(the Python to use or None, what is missing as (what, found, needed), warnings)."""
     missing, warnings = [], []
     python, told = find_python(os.environ.get("PYTHON"))
@@ -83,14 +83,14 @@ def problems(*, jars_needed: bool = True) -> tuple[str | None, list[tuple[str, s
         missing.append(("Java", version[1], "17"))
     elif version[0] > JAVA_SUPPORTED:
         warnings.append(f"Java {version[1]} found. Spark 4.2 is built for Java 17; newer ones were not tried with it.")
-    if jars_needed and shutil.which("mvn") is None:
+    if shutil.which("mvn") is None:
         missing.append(("Maven", "none", "3.6 or newer, to fetch the jars"))
     return python, missing, warnings
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Print what is missing and how to get it; print the Python to use when nothing is."""
-    python, missing, warnings = problems(jars_needed="--without-jars" not in arguments)
+    python, missing, warnings = problems()
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
     for what, found, needed in missing:
@@ -102,4 +102,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -39,7 +39,7 @@ sys.exit(status)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert "LOADED []" in done.stdout
-    for command in ("validate", "explain", "run", "doctor", "local"):
+    for command in ("validate", "explain", "run", "ledger", "reconcile", "doctor", "demo", "local", "simulate"):
         assert f"\n  {command} " in done.stdout
 
 
