@@ -1,0 +1,181 @@
+"""`make bench`: (a) mirror against per-row put, (b) history against Spark's own append, (c) both, (d) latency, (e) CPU.
+
+    python -m tests.bench [--messages N] [--rounds N] [--latency-seconds N] [--output FILE]
+
+Broker and node are processes of their own and not counted. Every ratio's two sides are measured in turn in one run, median of
+the rounds. Uses MILLRACE_AEROSPIKE and MILLRACE_AEROSPIKE_NAMESPACE when set.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.aerospike import start_node
+from deploy.local.kafka import start_broker
+from deploy.local.topics import create_topics
+from pipelines.session import build_session, close_session
+from tests.bench import jobs, latency
+from tests.bench.workload import produce
+from tests.support.spark import ROOT
+
+
+def main() -> int:
+    """Measure everything, print the table, write the JSON."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--messages", type=int, default=200_000)
+    asked.add_argument("--keys", type=int, default=100_000)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--per-batch", type=int, default=50_000)
+    asked.add_argument("--latency-rate", type=float, default=1_000.0)
+    asked.add_argument("--latency-seconds", type=float, default=45.0)
+    asked.add_argument("--output", type=Path, default=ROOT / "artifacts" / "bench.json")
+    options = asked.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
+    broker = start_broker(folder / "kafka")
+    given = os.environ.get("MILLRACE_AEROSPIKE")
+    node = None if given else start_node(folder / "node", ("mirror,nsup-period=10", "baseline,nsup-period=10"))
+    try:
+        address = given or (node.address if node else "")
+        namespace = os.environ.get("MILLRACE_AEROSPIKE_NAMESPACE", "test") if given else "mirror"
+        result = measure(options, folder, broker.address, address, namespace, namespace if given else "baseline")
+    finally:
+        if node is not None:
+            node.stop()
+        broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    show(result)
+    return 0
+
+
+def measure(options: argparse.Namespace, folder: Path, kafka: str, aerospike: str, mirror: str, baseline: str) -> dict[str, Any]:
+    """All measurements as plain data."""
+    create_topics(kafka, ["bench", "warm", "live"], partitions=2)
+    say(f"producing {options.messages:,} messages over {options.keys:,} records")
+    size = produce(kafka, "bench", options.messages, options.keys, seed=1)
+    produce(kafka, "warm", 20_000, 5_000, seed=2)
+    session = build_session("millrace-bench", {"spark.driver.memory": "2g"}, "local[2]")
+    runs: dict[str, list[jobs.Run]] = {}
+    try:
+        for number in range(options.rounds + 1):
+            warm = number == 0
+            here = folder / f"round-{number}"
+            flow = jobs.flow(kafka, "warm" if warm else "bench", aerospike, mirror, here, options.per_batch)
+            both = jobs.flow(kafka, "warm" if warm else "bench", aerospike, mirror, here / "both", options.per_batch)
+            say("warming up" if warm else f"round {number} of {options.rounds}")
+            for namespace in {mirror, baseline}:
+                jobs.empty(aerospike, namespace)  # the same messages again would be duplicates, and nothing would be written
+            found = {
+                "mirror": jobs.millrace(session, flow, ["fast"]),
+                "put": jobs.per_row_put(session, flow, here, baseline),
+                "history": jobs.millrace(session, flow, ["bulk"]),
+                "append": jobs.spark_delta(session, flow, here),
+            }
+            jobs.empty(aerospike, mirror)
+            found |= {
+                "both": jobs.millrace(session, both, ["fast", "bulk"]),
+            }
+            for name, run in found.items():
+                say(f"  {name:<8} {run.rate:>9,.0f} rows/s  {run.cpu_per_million:>6.1f} CPU s per million")
+                if not warm:
+                    runs.setdefault(name, []).append(run)
+    finally:
+        close_session(session)
+    say(f"latency at {options.latency_rate:g} changes/s for {options.latency_seconds:g} s, history on")
+    seen = latency.measure(*_live(folder, kafka, aerospike, mirror), "live", options.latency_rate, options.latency_seconds)
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "command": "make bench",
+        "messages": options.messages,
+        "bytes_per_message": round(size),
+        "rounds": options.rounds,
+        "runs": {name: [run._asdict() | {"rate": run.rate} for run in found] for name, found in runs.items()},
+        "rates": {name: _median(run.rate for run in found) for name, found in runs.items()},
+        "cpu_s_per_million": {name: _median(run.cpu_per_million for run in found) for name, found in runs.items()},
+        "ratios": {
+            "a_mirror_to_put": _ratio(runs["mirror"], runs["put"]),
+            "b_history_to_append": _ratio(runs["history"], runs["append"]),
+        },
+        "c_cpu_both_to_sum": _median(
+            both.cpu_s / (one.cpu_s + other.cpu_s)
+            for both, one, other in zip(runs["both"], runs["mirror"], runs["history"], strict=True)
+        ),
+        "d_latency": seen._asdict(),
+    }
+
+
+def _live(folder: Path, kafka: str, aerospike: str, mirror: str) -> tuple[Any, Path]:
+    """The measured flow as users write it: 100 ms and 10 s triggers, from now on."""
+    flow = jobs.flow(kafka, "live", aerospike, mirror, folder / "live", 20_000)
+    text = flow.model_dump(mode="json", exclude_defaults=True)
+    text["lanes"]["fast"]["trigger"] = {"interval_ms": 100}
+    text["lanes"]["bulk"]["trigger"] = {"interval_ms": 10_000}
+    for lane in text["lanes"].values():
+        for name, output in lane["outputs"].items():
+            output["type"] = "aerospike" if name == "mirror" else "delta_history"
+    path = folder / "live.yaml"
+    path.write_text(yaml.safe_dump(text))
+    return flow, path
+
+
+def _ratio(ours: list[jobs.Run], theirs: list[jobs.Run]) -> float:
+    """Median over the rounds of ours to theirs, each pair from one round."""
+    return _median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
+
+
+def _median(values: Any) -> float:
+    return round(statistics.median(values), 3)
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table a person reads."""
+    table = Table(title=f"Millrace bench, {result['at']}, commit {result['commit']}, {result['machine']}")
+    for name in ("what", "rows/s", "CPU s per million rows", "against", "ratio", "target"):
+        table.add_column(name, justify="left" if name in ("what", "against", "target") else "right")
+    ratios, rates, cpu = result["ratios"], result["rates"], result["cpu_s_per_million"]
+    rows = [
+        ("(a) guarded mirror", "mirror", "per-row put, unguarded", f"{ratios['a_mirror_to_put']:.2f}", ">= 3, aim 4"),
+        ("    per-row put", "put", "", "", ""),
+        ("(b) history", "history", "Spark's Kafka to Delta", f"{ratios['b_history_to_append']:.2f}", ">= 0.85"),
+        ("    Spark's append", "append", "", "", ""),
+        ("(c) both lanes", "both", "CPU of the two alone", f"{result['c_cpu_both_to_sum']:.2f}", "<= 1"),
+    ]
+    for what, name, against, ratio, target in rows:
+        table.add_row(what, f"{rates[name]:,.0f}", f"{cpu[name]:.1f}", against, ratio, target)
+    Console().print(table)
+    seen = result["d_latency"]
+    print(
+        f"(d) change to visible at {seen['rate']:g}/s: p50 {seen['p50_s']:.3f} s, p90 {seen['p90_s']:.3f} s, "
+        f"p99 {seen['p99_s']:.3f} s, max {seen['max_s']:.3f} s ({seen['samples']} samples; target p99 < 1 s)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

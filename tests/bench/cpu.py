@@ -1,0 +1,35 @@
+"""CPU seconds of this process and everything it has started: driver, JVM, Python workers. Servers are started elsewhere."""
+
+import os
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(root: int | None = None) -> float:
+    """User and system time of the process tree under `root` (default: this process), ended and reaped children included."""
+    root = os.getpid() if root is None else root
+    times: dict[int, float] = {}
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        pid = int(entry.name)
+        parents[pid] = int(fields[1])
+        times[pid] = sum(int(field) for field in fields[11:15]) / _TICKS
+    return sum(seconds for pid, seconds in times.items() if _below(pid, root, parents))
+
+
+def _below(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid > 1:
+        if pid == root:
+            return True
+        pid = parents.get(pid, 0)
+    return False
+
+
+__all__ = ["cpu_seconds"]
