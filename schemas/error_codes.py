@@ -77,6 +77,12 @@ _KINDS = (
         "Mend what the message names; `millrace local fault --help` and docs/embedded-node.md list faults and options.",
     ),
     ErrorKind(
+        "E145",
+        "Workload cannot be written",
+        "An option of `millrace simulate` is not valid, or the server refused an operation that repeating cannot help.",
+        "Mend what the message names. The namespace must exist and let records expire (nsup-period above 0).",
+    ),
+    ErrorKind(
         "E150",
         "Kafka topic does not exist",
         "A topic the flow names is not known to the brokers; nothing was read from it so far.",
@@ -201,6 +207,12 @@ _KINDS = (
         "Kafka partitions or topics vanished",
         "A lane has read partitions or topics that are no longer there or no longer named by the flow.",
         "Name the topic again, or start over with a new checkpoint.",
+    ),
+    ErrorKind(
+        "E490",
+        "The demo could not be carried out",
+        "A step of `millrace demo` did not happen: a kill that never came, a driver or the workload that failed, a stalled drain.",
+        "Read the log named in the message; run it again with KEEP=1 to look at what it leaves.",
     ),
 )
 

@@ -153,7 +153,7 @@ class _Demo:
         )
         status = self._stack.up(config, report=lambda line: self._say(f"  {line}"))
         if not (status.aerospike.address and status.kafka.address):
-            raise Terminal("E430", "the local stack has no addresses")
+            raise Terminal("E490", "the local stack has no addresses")
         return status.aerospike.address, status.kafka.address
 
     def _start_workload(self, source: str) -> "subprocess.Popen[bytes]":
@@ -202,7 +202,7 @@ class _Demo:
                 self._say(f"  {self._line()}")
             time.sleep(POLL_S)
         if process.returncode:
-            raise Terminal("E430", f"the workload failed with status {process.returncode}", log=self._root / "workload.log")
+            raise Terminal("E490", f"the workload failed with status {process.returncode}", log=self._root / "workload.log")
         self._say("The workload is done. Waiting until every change is in Kafka, and read from there.")
         control.flush(source, "payments")
         account: dict[str, Any] = json.loads((self._root / "workload.json").read_text())
@@ -222,7 +222,7 @@ class _Demo:
         give_up = time.monotonic() + DRAIN_PATIENCE_S
         while any(committed_kafka_offsets(flow.lane_checkpoint(lane)) != end for lane in flow.lanes):
             if not self._last.running or time.monotonic() > give_up:
-                raise Terminal("E430", "the flow did not read everything", log=self._root / "driver.log")
+                raise Terminal("E490", "the flow did not read everything", log=self._root / "driver.log")
             time.sleep(POLL_S)
         self._last.stop()
         self._say("Everything is read; the last driver stopped in order.")

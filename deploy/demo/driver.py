@@ -64,22 +64,22 @@ class Driver:
         return self._process.poll() is None
 
     def wait_killed(self, timeout_s: float) -> None:
-        """Return when the failpoint has killed the driver. Raises Terminal E430 when it ended otherwise, or not in time."""
+        """Return when the failpoint has killed the driver. Raises Terminal E490 when it ended otherwise, or not in time."""
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise Terminal("E430", f"failpoint {self.failpoint!r} was not reached in {timeout_s:.0f} s", log=self._log) from None
+            raise Terminal("E490", f"failpoint {self.failpoint!r} was not reached in {timeout_s:.0f} s", log=self._log) from None
         self._reader.join()
         if code != -signal.SIGKILL:
-            raise Terminal("E430", f"the driver ended with status {code} instead of being killed", log=self._log)
+            raise Terminal("E490", f"the driver ended with status {code} instead of being killed", log=self._log)
 
     def stop(self, timeout_s: float = 60.0) -> None:
-        """SIGTERM, and wait for the ordered end. Raises Terminal E430 when its status is not 0."""
+        """SIGTERM, and wait for the ordered end. Raises Terminal E490 when its status is not 0."""
         self._process.terminate()
         code = self._process.wait(timeout_s)
         self._reader.join()
         if code:
-            raise Terminal("E430", f"the driver stopped with status {code}", log=self._log)
+            raise Terminal("E490", f"the driver stopped with status {code}", log=self._log)
 
     def kill(self) -> None:
         """End it at once, whatever it does. Its JVM goes with it: its standard input closes."""
