@@ -103,8 +103,11 @@ def history_ddl(declared: Mapping[str, BinType] | None) -> str:
     return f"{_IDENTITY_DDL}, {bins}, {_ORIGIN_DDL}, {PARTITION_COLUMN} DATE"
 
 
-HISTORY_STATS_COLUMNS = "namespace,`set`,digest,gen,lut_ms,topic,`partition`,`offset`,kafka_timestamp,epoch,batch_id"
-"""What Delta keeps minima and maxima of (`delta.dataSkippingStatsColumns`): what people look up by, never the bins."""
+HISTORY_STATS_COLUMNS = "namespace,`set`,gen,lut_ms,topic,`partition`,`offset`,kafka_timestamp,epoch,batch_id"
+"""What Delta keeps minima and maxima of (`delta.dataSkippingStatsColumns`): what people look up by, never the bins.
+
+Binary columns are not allowed here: Delta accepts the property at first and refuses the next change of the schema.
+"""
 
 DEAD_LETTERS_DDL = (
     "flow STRING, lane STRING, output STRING, epoch STRING, batch_id BIGINT, code STRING, detail STRING, "

@@ -10,9 +10,10 @@ from deltalake import DeltaTable, write_deltalake
 from schemas.bins import BinType
 from schemas.errors import ConfigError
 from schemas.ledger import LEDGER_DDL
-from schemas.tables import DEAD_LETTERS_DDL, bin_columns, history_ddl
+from schemas.tables import DEAD_LETTERS_DDL, DEAD_LETTERS_STATS_COLUMNS, HISTORY_STATS_COLUMNS, bin_columns, history_ddl
 from sinks.delta.ddl import delta_schema
 from sinks.delta.history import DeltaHistory
+from sinks.delta.ledger import CONTRACT as LEDGER_CONTRACT
 from sinks.delta.table import TableContract, create_if_absent, is_table, require_contract, table_path
 
 CONTRACT = TableContract("id BIGINT, name STRING, day DATE", "test", "id", ("day",))
@@ -41,6 +42,19 @@ def test_ddl_that_cannot_be_read(ddl: str) -> None:
 )
 def test_the_contracts_can_be_read(ddl: str) -> None:
     assert len(fields(ddl)) >= 18
+
+
+@pytest.mark.parametrize(
+    ("ddl", "stats"),
+    [
+        (history_ddl(None), HISTORY_STATS_COLUMNS),
+        (DEAD_LETTERS_DDL, DEAD_LETTERS_STATS_COLUMNS),
+        (LEDGER_DDL, LEDGER_CONTRACT.stats),
+    ],
+)
+def test_statistics_are_of_columns_delta_can_skip_by(ddl: str, stats: str) -> None:
+    kinds = fields(ddl)
+    assert {kinds[name.strip("`")] for name in stats.split(",")} <= {"string", "int32", "int64", "timestamp[us, tz=UTC]"}
 
 
 def test_every_bin_type_has_a_column() -> None:
