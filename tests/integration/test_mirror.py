@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any
@@ -11,20 +12,18 @@ from uuid import uuid4
 
 import aerospike
 import pytest
-from aerospike_helpers import expressions as exp
 from aerospike_helpers.operations import list_operations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.reconcile.compare import same_value
 from schemas.bins import GeoJson, KeyOrderedMap, OrderedList
-from schemas.digest import digest_of
 from schemas.errors import ConfigError, Retryable
 from schemas.events import ChangeEvent
 from sinks.aerospike import AerospikeMirror
-from sinks.aerospike import steps as steps_module
 from sinks.contract import Deadline, Disposition, Fence, Outcome
 from sinks.testing import MemorySink
+from tests.support.broken import without_guards, without_tombstones
 from tests.support.events import delete, write
 from tests.support.fixtures_stack import AerospikeUnderTest
 from tests.support.mirror import NEVER_S, mirror_config, reader, ttl_s, visible
@@ -232,29 +231,16 @@ def test_the_double_in_memory_gives_the_same_answers(
         assert dispositions(real) == dispositions(model)
 
 
-def always_true(*_: object) -> Any:
-    """A guard that guards nothing."""
-    return exp.Or(exp.Val(True), exp.Val(True)).compile()
-
-
-@pytest.mark.parametrize("broken", ["guards", "tombstones"])
+@pytest.mark.parametrize("broken", [without_guards, without_tombstones])
 def test_a_broken_defence_is_noticed(
-    mirror: AerospikeMirror, key: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, broken: str
+    mirror: AerospikeMirror, key: Callable[[str], str], broken: Callable[[], AbstractContextManager[None]]
 ) -> None:
     """The property must be able to fail: without guards an old write wins, without tombstones a deleted record comes back."""
-    if broken == "guards":
-        for guard in ("older", "surely_older", "older_or_equal"):
-            monkeypatch.setattr(steps_module, guard, always_true)
-        truth = [write(key("r"), 1), write(key("r"), 2)]
-        batches = [[truth[1]], [truth[0]]]
-    else:
-        monkeypatch.setattr(steps_module.Protocol, "_outranked_by", lambda *_: False)
-        truth = [write(key("r"), 1), delete(key("r"), 2)]
-        batches = [[truth[1]], [truth[0]]]
-    assert deliver(mirror, truth, batches) != end_state(truth)
-    monkeypatch.undo()
-    fresh = [event._replace(digest=digest_of(event.set, key("s")), user_key=key("s")) for event in truth]
-    assert deliver(mirror, fresh, [[fresh[1]], [fresh[0]]]) == end_state(fresh)
+    last = write if broken is without_guards else delete
+    truth, again = ([write(key(name), 1), last(key(name), 2)] for name in ("r", "s"))
+    with broken():
+        assert deliver(mirror, truth, [[truth[1]], [truth[0]]]) != end_state(truth)
+    assert deliver(mirror, again, [[again[1]], [again[0]]]) == end_state(again)
 
 
 def test_writers_that_race_end_in_one_state(mirror: AerospikeMirror, key: Callable[[str], str]) -> None:
