@@ -1,0 +1,261 @@
+"""`millrace run` as users start it: a real broker, a real Spark, a real node, the process killed and its servers taken away."""
+
+import signal
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import aerospike
+import pytest
+from deltalake import DeltaTable
+
+from checkpoints.layout import read_lane
+from deploy.local.aerospike import start_node
+from deploy.local.kafka import start_broker
+from deploy.local.topics import create_topics
+from pipelines.failpoints import VARIABLE
+from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
+from tests.support.flow_process import FlowProcess, ledger_of, run_once
+from tests.support.kafka import produce
+from tests.support.typed_json import Change, final_state
+
+pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(900)]
+OUTPUTS = ("mirror", "history")
+
+
+class Bench(NamedTuple):
+    """One flow, its addresses and its tables."""
+
+    flow: Path
+    kafka: str
+    aerospike: str
+    namespace: str
+    topic: str
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.flow.parent / "checkpoint"
+
+    def table(self, name: str) -> DeltaTable:
+        return DeltaTable(str(self.flow.parent / name))
+
+    def produce(self, changes: list[Change]) -> None:
+        produce(self.kafka, self.topic, (change.message() for change in changes))
+
+
+def bench_at(folder: Path, kafka: str, address: str, namespace: str, topic: str, more: str = "") -> Bench:
+    flow = folder / "flow.yaml"
+    flow.write_text(
+        textwrap.dedent(f"""\
+        name: {topic[-20:].strip("-").lower()}
+        source: {{bootstrap_servers: "{kafka}", topics: {topic}, format: json, max_offsets_per_trigger: 2000}}
+        records:
+          - {{namespace: payments, sets: [{topic[-40:]}], bins: schemaless}}
+        lanes:
+          fast:
+            trigger: {{interval_ms: 100}}
+            outputs:
+              mirror: {{type: aerospike, hosts: "{address}", namespace: {namespace}, batch_timeout_s: 5}}
+          bulk:
+            trigger: {{interval_ms: 500}}
+            outputs:
+              history: {{type: delta_history, path: {folder}/history}}
+        dead_letters: {folder}/dead_letters
+        checkpoint: {folder}/checkpoint
+        """)
+        + more
+    )
+    return Bench(flow, kafka, address, namespace, topic)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, kafka_broker: KafkaUnderTest, aerospike_node: AerospikeUnderTest, topic: str) -> Bench:
+    return bench_at(tmp_path, kafka_broker.address, aerospike_node.address, aerospike_node.namespace, topic)
+
+
+def changes_of(bench: Bench, first: int, count: int, records: int = 40) -> list[Change]:
+    """`count` changes from number `first` on, over a few records; every seventh is a delete, every fifth comes twice or late."""
+    start_ms = int(time.time() * 1000) - 3_600_000
+    made = []
+    for number in range(first, first + count):
+        lut_ms = start_ms + number * 10 - (500 if number % 5 == 0 else 0)
+        bins: dict[str, int | str] | None = None if number % 7 == 3 else {"n": number, "text": f"Größe {number}"}
+        made.append(Change(f"k{number % records}", lut_ms, 1 + number % 60_000, bins, set=bench.topic[-40:]))
+    return made + made[::5]
+
+
+def mirrored(bench: Bench, changes: list[Change]) -> dict[bytes, dict[str, int | str]]:
+    """What a reader of the mirror sees of the records that `changes` touch."""
+    host, port = bench.aerospike.rsplit(":", 1)
+    client = aerospike.client({"hosts": [(host, int(port))]})
+    try:
+        digests = sorted({change.digest for change in changes})
+        rows = client.batch_read([(bench.namespace, None, None, bytearray(digest)) for digest in digests]).batch_records
+        assert {row.result for row in rows} <= {0, 2}
+        return {
+            digest: {name: value for name, value in row.record[2].items() if not name.startswith("_mr_")}
+            for digest, row in zip(digests, rows, strict=True)
+            if row.result == 0
+        }
+    finally:
+        client.close()
+
+
+def assert_exact(bench: Bench, changes: list[Change], dead: int = 0) -> None:
+    """Nothing lost, doubled or different: mirror, history, ledger and dead letters against what was sent."""
+    assert mirrored(bench, changes) == final_state(changes)
+    history = bench.table("history").to_pyarrow_table(columns=["topic", "partition", "offset", "digest"])
+    positions = list(zip(history["partition"].to_pylist(), history["offset"].to_pylist(), strict=True))
+    assert len(positions) == len(set(positions)) == len(changes)
+    assert sorted(history["digest"].to_pylist()) == sorted(change.digest for change in changes)
+    status, ledger = ledger_of(bench.flow)
+    assert status == 0 and ledger["balanced"]
+    assert {total["output"]: total["events_in"] for total in ledger["totals"]} == dict.fromkeys(OUTPUTS, len(changes) + dead)
+    assert {total["output"]: total["dead"] for total in ledger["totals"]} == dict.fromkeys(OUTPUTS, dead)
+    by_output = {total["output"]: total for total in ledger["totals"]}
+    assert by_output["history"]["applied"] == len(changes)
+    for output in OUTPUTS:
+        ids = [row["batch_id"] for row in ledger["batches"] if row["output"] == output]
+        assert ids == sorted(set(ids)), "one account per batch, however often it ran"
+
+
+def test_once_writes_everything_and_then_nothing(bench: Bench) -> None:
+    changes = changes_of(bench, 0, 700)
+    bench.produce(changes)
+    produce(bench.kafka, bench.topic, [(b"x", b"not json"), (b"y", b'{"msg":"write"}'), (b"z", None)])
+    bench.produce([Change("elsewhere", 1_700_000_000_000, 1, {"n": 1}, set="another")])
+    first = run_once(bench.flow)
+    assert first.of_kind("stopped") and not first.of_kind("restart")
+    assert_exact(bench, changes, dead=3)
+    letters = bench.table("dead_letters").to_pyarrow_table()
+    assert sorted(letters["value"].to_pylist(), key=str) == sorted([b"not json", b'{"msg":"write"}', None], key=str)
+    assert set(letters["output"].to_pylist()) == {None} and set(letters["lane"].to_pylist()) == {"bulk"}
+    _, ledger = ledger_of(bench.flow)
+    assert {total["unselected"] for total in ledger["totals"]} == {1}
+    before = bench.table("history").version(), bench.table("ledger").version(), mirrored(bench, changes)
+
+    second = run_once(bench.flow)
+    assert not second.of_kind("batch")
+    assert (bench.table("history").version(), bench.table("ledger").version(), mirrored(bench, changes)) == before
+
+
+def test_kills_in_the_middle_of_batches_leave_no_trace(bench: Bench) -> None:
+    armed = bench.flow.parent / "failpoints"
+    changes: list[Change] = []
+    points = ("fast:mid_sink events=20", "bulk:after_history", "fast:after_journal")
+    for number, point in enumerate(points):
+        more = changes_of(bench, number * 300, 300)
+        bench.produce(more)
+        changes += more
+        armed.write_text(f"{point}\n")
+        with FlowProcess(bench.flow, environment={VARIABLE: str(armed)}) as killed:
+            assert killed.wait() == -signal.SIGKILL, killed.transcript()
+    fired = (armed.with_name("failpoints.fired")).read_text().splitlines()
+    assert len(fired) == len(points)
+    run_once(bench.flow)
+    assert_exact(bench, changes)
+
+
+def test_sigterm_finishes_the_batches_and_a_second_driver_is_refused(bench: Bench) -> None:
+    sent: list[Change] = []
+    enough = threading.Event()
+
+    def keep_producing() -> None:
+        while not enough.wait(0.05):
+            more = changes_of(bench, len(sent), 50)
+            bench.produce(more)
+            sent.extend(more)
+
+    producer = threading.Thread(target=keep_producing)
+    producer.start()
+    try:
+        with FlowProcess(bench.flow) as first:
+            first.wait_for(
+                lambda lines: all(
+                    sum(line["kind"] == "batch" and line["lane"] == lane for line in lines) >= 3 for lane in ("fast", "bulk")
+                ),
+                "three batches in each lane",
+            )
+            with FlowProcess(bench.flow) as second:
+                assert second.wait() == 4, second.transcript()
+                assert "E420" in second.errors and f"process {first.pid} " in second.errors
+            first.send(signal.SIGTERM)
+            assert first.wait() == 0, first.transcript()
+            assert not first.of_kind("cut") and not first.of_kind("restart"), first.transcript()
+    finally:
+        enough.set()
+        producer.join()
+    _, ledger = ledger_of(bench.flow)
+    for lane, output in (("fast", "mirror"), ("bulk", "history")):
+        accounts = [row["batch_id"] for row in ledger["batches"] if row["output"] == output]
+        assert max(accounts) == read_lane(str(bench.checkpoint / lane)).last_commit, (
+            f"{lane}: a batch was written but not committed"
+        )
+    assert not list((bench.checkpoint / "_millrace" / "journal").rglob("*.json")), "the ledger was not flushed at the stop"
+    run_once(bench.flow)
+    assert_exact(bench, sent)
+
+
+def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
+    broker = start_broker(tmp_path / "kafka")
+    node = start_node(tmp_path / "aerospike", ("mirror,nsup-period=1",))
+    try:
+        create_topics(broker.address, ["outage"], partitions=2)
+        bench = bench_at(tmp_path, broker.address, node.address, "mirror", "outage")
+        changes = changes_of(bench, 0, 200)
+        bench.produce(changes)
+        with FlowProcess(bench.flow) as process:
+            for output in OUTPUTS:
+                process.wait_for_events(output, len(changes))
+
+            broker.kill()
+            process.wait_for(lambda lines: any(line["kind"] == "kafka_away" for line in lines), "the broker missed")
+            broker = broker.restart()
+            process.wait_for(lambda lines: any(line["kind"] == "kafka_back" for line in lines), "the broker found again")
+            more = changes_of(bench, 200, 200)
+            bench.produce(more)
+            changes += more
+            for output in OUTPUTS:
+                process.wait_for_events(output, len(changes))
+
+            node.kill()
+            more = changes_of(bench, 400, 200)
+            bench.produce(more)
+            changes += more
+            process.wait_for(
+                lambda lines: any(
+                    line["kind"] == "restart" and line["lane"] == "fast" and line["code"] in ("E210", "E310") for line in lines
+                ),
+                "the lane of the mirror tried again",
+            )
+            process.wait_for_events("history", len(changes))
+            node = node.restart()
+            for output in OUTPUTS:
+                process.wait_for_events(output, len(changes))
+            process.send(signal.SIGINT)
+            assert process.wait() == 0, process.transcript()
+        assert_exact(bench, changes)
+    finally:
+        node.stop()
+        broker.stop()
+
+
+def test_a_topic_created_again_is_refused(bench: Bench) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    changes = changes_of(bench, 0, 50)
+    bench.produce(changes)
+    run_once(bench.flow)
+    admin = AdminClient({"bootstrap.servers": bench.kafka})
+    for future in admin.delete_topics([bench.topic]).values():
+        future.result()
+    with FlowProcess(bench.flow, "--once") as gone:
+        assert gone.wait() == 4 and "E430" in gone.errors, gone.transcript()
+    create_topics(bench.kafka, [bench.topic], partitions=2)
+    bench.produce(changes)
+    bench.produce(changes)
+    with FlowProcess(bench.flow, "--once") as again:
+        assert again.wait() == 4 and "E432" in again.errors and "created again" in again.errors, again.transcript()
+    assert_exact(bench, changes)
