@@ -28,7 +28,8 @@ def start_mark(pid: int) -> str | None:
             fields = stat.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        if fields[0] in "ZX":
+        # A killed process of many threads is a zombie while the last of them still holds its sockets: field 20 is their number.
+        if fields[0] in "ZX" and int(fields[17]) <= 1:
             return None
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}:{fields[19]}"
