@@ -13,7 +13,7 @@ A_IS_1 = bytes.fromhex("93019351 02a16101".replace(" ", ""))
 @pytest.fixture
 def node(tmp_path: Path) -> Local:
     node = Local(tmp_path)
-    for number in range(300):
+    for number in sorted(range(300), key=lambda number: number * 37 % 300):
         node.put(number, {"a": number % 3, "i": number, "s": f"v{number % 5}"}, digest=digest_of(number, number % 10))
     node.put(999, {"a": 1}, set_name="t")
     return node
