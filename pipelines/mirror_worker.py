@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.failpoints import Failpoints, Victims, armed_file
-from schemas.errors import MillraceError
+from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
 from schemas.xdr.arrow import events_from_arrow
 from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
@@ -177,7 +177,10 @@ class _Partition:
             self._deadline = Deadline.after_s(self.worker.budget_s)
         sink, fence = _sink(self.worker.sink), self.worker.fence
         self._maybe_strike(sink, events, fence, self._deadline)
-        return sink.write(events, fence, self._deadline)
+        outcomes = sink.write(events, fence, self._deadline)
+        if len(outcomes) != len(events):
+            raise Terminal("E410", f"the sink answered {len(outcomes)} times for {len(events)} events", output=sink.name)
+        return outcomes
 
     def _maybe_strike(self, sink: RecordSink, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> None:
         """For drills: die with the first events of a call written and the rest not."""

@@ -1,0 +1,179 @@
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines import mirror_worker
+from pipelines.failpoints import VARIABLE, Victims
+from pipelines.mirror_worker import DEAD, ERROR, REPORT, SUMMARY, MirrorWorker, windows
+from pipelines.outputs import raise_worst
+from schemas.digest import digest_of
+from schemas.errors import InDoubt, Retryable, Terminal
+from schemas.events import ChangeEvent
+from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome
+from sinks.testing import Fault, FaultySink, MemorySink
+
+_BINS = pa.list_(pa.struct([("name", pa.string()), ("type", pa.string()), ("value", pa.string())]))
+SCHEMA = pa.schema(
+    [
+        ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()),
+        ("kafka_timestamp", pa.timestamp("us", tz="UTC")),
+        ("key", pa.binary()), ("value", pa.binary()), ("namespace", pa.string()), ("set", pa.string()), ("digest", pa.binary()),
+        ("user_key", pa.struct([("type", pa.string()), ("value", pa.string())])), ("op", pa.string()), ("durable", pa.bool_()),
+        ("gen", pa.int32()), ("lut_ms", pa.int64()), ("exp_s", pa.int64()), ("bins", _BINS),
+        ("error", pa.struct([("code", pa.string()), ("detail", pa.string())])), ("selected", pa.bool_()),
+    ]
+)  # fmt: skip
+
+
+def row(offset: int, key: str = "k", lut: int = 1_700_000_000_000, **changes: Any) -> dict[str, Any]:
+    usual = {
+        "topic": "t", "partition": 0, "offset": offset, "kafka_timestamp": None, "key": b"key", "value": b"v" * 100,
+        "namespace": "ns", "set": "s", "digest": digest_of("s", key), "user_key": {"type": "str", "value": key}, "op": "write",
+        "durable": None, "gen": 1, "lut_ms": lut, "exp_s": None, "bins": [{"name": "n", "type": "int", "value": str(offset)}],
+        "error": None, "selected": True,
+    }  # fmt: skip
+    return {**usual, **changes}
+
+
+def undecoded(offset: int) -> dict[str, Any]:
+    nothing = dict.fromkeys(("namespace", "set", "digest", "user_key", "op", "gen", "lut_ms", "bins"))
+    return row(offset, **nothing, value=b"not json", error={"code": "D102", "detail": "not JSON"})
+
+
+def batches(*rows: dict[str, Any], size: int = 100) -> Iterator[pa.RecordBatch]:
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    return iter(table.to_batches(max_chunksize=size))
+
+
+SINKS: dict[bytes, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def _sinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    SINKS.clear()
+    monkeypatch.setattr(mirror_worker, "_sink", lambda pickled: SINKS[pickled])
+
+
+def worker(sink: Any, **changes: Any) -> MirrorWorker:
+    SINKS[b"sink"] = sink
+    usual: dict[str, Any] = {
+        "sink": b"sink", "lane": "fast", "fence": Fence("epoch", 7), "budget_s": 5.0, "window_rows": 4, "window_bytes": 1 << 20,
+        "return_undecoded": True, "victims": Victims(-1),
+    }  # fmt: skip
+    return MirrorWorker(**{**usual, **changes})
+
+
+def report(made: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
+    return pa.Table.from_batches(list(made), schema=REPORT).to_pylist()
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = [row for row in rows if row["kind"] == SUMMARY]
+    return found
+
+
+class Recorder(MemorySink):
+    """Keeps the calls it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+        self.deadlines: set[Deadline] = set()
+
+    def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+        assert fence == Fence("epoch", 7)
+        self.calls.append(len(events))
+        self.deadlines.add(deadline)
+        return super().write(events, fence, deadline)
+
+
+def test_every_row_has_one_fate() -> None:
+    rows = [row(0, "a"), row(1, "a", 1_700_000_000_500), row(2, "b"), row(3, "b"), undecoded(4), row(5, "c", selected=False)]
+    said = report(worker(Recorder(), window_rows=100)(batches(*rows)))
+    counts = summary(said)
+    assert {name: counts[name] for name in ("rows", "unselected", "applied", "superseded", "duplicate", "dead", "undecoded")} == {
+        "rows": 6, "unselected": 1, "applied": 2, "superseded": 1, "duplicate": 1, "dead": 1, "undecoded": 1,
+    }  # fmt: skip
+    assert counts["max_lut_ms"] == 1_700_000_000_500
+
+
+def test_what_cannot_be_decoded_comes_back_whole_or_is_counted_only() -> None:
+    said = report(worker(Recorder())(batches(undecoded(4))))
+    (letter,) = [row for row in said if row["kind"] == DEAD]
+    assert (letter["code"], letter["rejected"], letter["offset"]) == ("D102", False, 4)
+    assert (letter["key"], letter["value"]) == (b"key", b"not json")
+    said = report(worker(Recorder(), return_undecoded=False)(batches(undecoded(4))))
+    assert [row["kind"] for row in said] == [SUMMARY] and summary(said)["undecoded"] == 1
+
+
+def test_what_the_sink_refuses_comes_back_with_its_reason_while_its_neighbours_are_applied() -> None:
+    sink = FaultySink(MemorySink(), [Disposition.REJECTED])
+    said = report(worker(sink)(batches(row(0, "a"), row(1, "b"), row(2, "c"))))
+    (letter,) = [row for row in said if row["kind"] == DEAD]
+    assert (letter["code"], letter["rejected"], letter["offset"], letter["digest"]) == ("D205", True, 2, digest_of("s", "c"))
+    assert summary(said)["applied"] == 2 and summary(said)["dead"] == 1 and summary(said)["undecoded"] == 0
+
+
+def test_a_value_that_only_this_output_cannot_hold_is_its_own_dead_letter() -> None:
+    bad = row(1, "b", bins=[{"name": "n", "type": "int", "value": "9" * 30}])
+    said = report(worker(Recorder())(batches(row(0, "a"), bad)))
+    (letter,) = [row for row in said if row["kind"] == DEAD]
+    assert letter["rejected"] and letter["offset"] == 1
+    assert summary(said)["dead"] == 1 and summary(said)["undecoded"] == 0, "history has it: it was decoded"
+
+
+def test_windows_are_bounded_and_share_one_deadline() -> None:
+    sink = Recorder()
+    report(worker(sink, window_rows=4)(batches(*(row(n, f"k{n}") for n in range(11)), size=3)))
+    assert sink.calls == [4, 4, 3] and len(sink.deadlines) == 1
+    few_bytes = list(windows(batches(*(row(n) for n in range(10)), size=10), 1000, 350))
+    assert [window.num_rows for window in few_bytes] == [4, 4, 2]
+
+
+def test_a_record_larger_than_the_window_goes_alone() -> None:
+    sizes = [window.num_rows for window in windows(batches(*(row(n, value=b"x" * 5000) for n in range(3))), 100, 1000)]
+    assert sizes == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("in_doubt", "kind"), [(False, Retryable), (True, InDoubt)])
+def test_the_sinks_error_reaches_the_driver_as_the_same_error(in_doubt: bool, kind: type[Retryable]) -> None:
+    said = report(worker(FaultySink(MemorySink(), [Fault(2, in_doubt)]))(batches(row(0, "a"), row(1, "b"), row(2, "c"))))
+    (error,) = [pickle.loads(row["error"]) for row in said if row["kind"] == ERROR]
+    assert type(error) is kind and error.code == ("E310" if in_doubt else "E210") and error.context["output"] == "memory"
+
+
+def test_an_answer_missing_is_a_defect_nobody_may_miss() -> None:
+    class Broken(MemorySink):
+        def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+            return [APPLIED]
+
+    said = report(worker(Broken())(batches(row(0, "a"), row(1, "b"))))
+    (error,) = [pickle.loads(row["error"]) for row in said if row["kind"] == ERROR]
+    assert isinstance(error, Terminal) and error.code == "E410" and "1 times for 2 events" in str(error)
+
+
+def test_an_empty_partition_says_so() -> None:
+    said = report(worker(Recorder())(batches()))
+    assert summary(said)["rows"] == 0 and summary(said)["max_lut_ms"] is None
+
+
+def test_a_drill_can_strike_inside_the_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "armed").write_text("fast:mid_sink events=2 action=sleep seconds=0\n")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "armed"))
+    sink = Recorder()
+    report(worker(sink, window_rows=100)(batches(*(row(n, f"k{n}") for n in range(5)))))
+    assert sink.calls == [2, 5], "the first two, the blow, and, since it only slept, all of them"
+    assert '"written": 2' in (tmp_path / "armed.fired").read_text()
+
+
+def test_the_gravest_error_of_the_workers_decides() -> None:
+    retry, doubt, end = Retryable("E210", "a"), InDoubt("E310", "b"), Terminal("E410", "c")
+    raise_worst([])
+    for errors, worst in (([retry, doubt], doubt), ([doubt, end, retry], end), ([retry], retry)):
+        with pytest.raises(type(worst)) as raised:
+            raise_worst(errors)
+        assert raised.value is worst
