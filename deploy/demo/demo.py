@@ -36,7 +36,7 @@ KILL_POINTS = (
 )
 FLOW = Path(__file__).resolve().parents[2] / "examples" / "payments.yaml"
 TOLERANCE_S = 3.0
-KILL_PATIENCE_S = 60.0
+KILL_PATIENCE_S = 120.0
 DRAIN_PATIENCE_S = 90.0
 POLL_S = 0.1
 
