@@ -217,6 +217,20 @@ def test_a_record_written_in_the_millisecond_of_a_truncation_stays(node: Local, 
     assert [node.get(1).code, node.get(2).code] == [2, 0]
 
 
+def test_a_record_re_created_after_a_truncation_is_younger(node: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told of the truncation: who mirrors the record must not take the new one for an older version."""
+    frozen = time.time_ns()
+    monkeypatch.setattr("time.time_ns", lambda: frozen)
+    node.put(1, {"a": 1})
+    before = node.test.image(digest_of(1))
+    node.test.truncate("s", None)
+    node.put(1, {"a": 1})
+    after = node.test.image(digest_of(1))
+    assert before is not None
+    assert after is not None
+    assert after.lut_ms > before.lut_ms
+
+
 def test_truncation_up_to_a_time_keeps_younger_records(node: Local) -> None:
     node.put(1, {"a": 1})
     first = node.test.image(digest_of(1))
