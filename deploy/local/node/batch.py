@@ -8,7 +8,7 @@ from deploy.local.node import wire
 from deploy.local.node.commands import execute
 from deploy.local.node.hooks import Fault
 from deploy.local.node.namespace import Namespace
-from deploy.local.node.requests import Request, build, compiled
+from deploy.local.node.requests import Request, build, compiled, target
 from deploy.local.node.wire import BadRequest, parse_fields
 
 REPEAT, HAS_INFO, HAS_GENERATION, HAS_TTL, HAS_INFO4 = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -40,7 +40,7 @@ def parse_rows(field: bytes) -> tuple[list[Row], int]:
     rows: list[Row] = []
     request: Request | None = None
     # Rows mostly begin with the same namespace and set: what was read last is compared before anything is read again.
-    same, same_count, same_fields = b"", -1, _NO_FIELDS
+    same, same_count, whose = b"", -1, _NOBODY
     make, row_head, row_info, counts = tuple.__new__, _ROW_HEAD.unpack_from, _INFO.unpack_from, _COUNTS.unpack_from
     try:
         for _ in range(count):
@@ -69,9 +69,9 @@ def parse_rows(field: bytes) -> tuple[list[Row], int]:
             if field_count == same_count and field.startswith(same, pos):
                 ops_at = pos + len(same)
             else:
-                same_fields, ops_at = parse_fields(field, pos, field_count)
-                same, same_count = field[pos:ops_at], field_count
-            request, pos = build((info1, info2, info3), generation, ttl, same_fields, field, ops_at, op_count)
+                fields, ops_at = parse_fields(field, pos, field_count)
+                same, same_count, whose = field[pos:ops_at], field_count, target(fields)
+            request, pos = build((info1, info2, info3), generation, ttl, whose, field, ops_at, op_count)
             rows.append(make(Row, (number, digest, request)))
     except struct.error:
         raise BadRequest("batch row beyond the end of the field") from None
@@ -80,7 +80,7 @@ def parse_rows(field: bytes) -> tuple[list[Row], int]:
     return rows, flags
 
 
-_NO_FIELDS: dict[int, bytes] = {}
+_NOBODY = target({})
 
 
 class BatchReply(NamedTuple):

@@ -12,7 +12,7 @@ from deploy.local.node.algebra.errors import ServerError
 from deploy.local.node.commands import execute
 from deploy.local.node.hooks import CommandInfo, Fault
 from deploy.local.node.namespace import Namespace
-from deploy.local.node.requests import build
+from deploy.local.node.requests import build, target
 from deploy.local.node.wire import BadRequest, frame, message, parse_fields, parse_ops
 
 PIECE_BYTES = 1 << 20
@@ -84,7 +84,7 @@ class Dispatcher:
         if digest is not None:
             if len(digest) != 20:
                 raise BadRequest(f"digest of {len(digest)} bytes")
-            request, _ = build(info, given.generation, given.ttl, fields, given.body, given.ops_at, given.op_count)
+            request, _ = build(info, given.generation, given.ttl, target(fields), given.body, given.ops_at, given.op_count)
             return frame(wire.TYPE_MESSAGE, message(*execute(namespace, digest, request)))
         try:
             if given.info2 & wire.INFO2_WRITE:

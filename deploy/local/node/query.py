@@ -13,7 +13,7 @@ from deploy.local.node.changes import Particle
 from deploy.local.node.commands import execute
 from deploy.local.node.namespace import PARTITIONS, BackgroundJob, Namespace, now_ms
 from deploy.local.node.record import Record, View
-from deploy.local.node.requests import Filter, Request, build, compiled
+from deploy.local.node.requests import Filter, Request, build, compiled, target
 from deploy.local.node.sindex import PARTICLE_OF_TYPE, Definition, matcher, parse_range
 from deploy.local.node.wire import field_bytes, name_bytes, op_bytes
 
@@ -128,7 +128,7 @@ def background(
     def request(name: str | None) -> Request:
         if name not in by_set:
             own = kept | ({wire.FIELD_SET: name_bytes(name)} if name else {})
-            by_set[name], _ = build((info[0], info[1], wire.INFO3_UPDATE_ONLY), 0, ttl, own, body, ops_at, op_count)
+            by_set[name], _ = build((info[0], info[1], wire.INFO3_UPDATE_ONLY), 0, ttl, target(own), body, ops_at, op_count)
         return by_set[name]
 
     if (refusal := request(set_name).refusal) != 0:

@@ -65,18 +65,39 @@ class Request(NamedTuple):
     answer: bytes
 
 
+class Target(NamedTuple):
+    """What a command's fields say; rows of a batch that begin alike share one. `udf` asks for what this node does not do."""
+
+    namespace: bytes
+    set_name: str | None
+    key: Particle | None
+    filter: bytes | None
+    udf: bool
+
+
+def target(fields: Mapping[int, bytes]) -> Target:
+    """The target of a command's fields."""
+    key = fields.get(wire.FIELD_KEY)
+    set_raw = fields.get(wire.FIELD_SET)
+    return Target(
+        fields.get(wire.FIELD_NAMESPACE, b""),
+        wire.text(set_raw) if set_raw else None,
+        (key[0], key[1:]) if key else None,
+        fields.get(wire.FIELD_FILTER),
+        wire.FIELD_UDF_FILE in fields or wire.FIELD_UDF_OP in fields,
+    )
+
+
 _ANSWERS: dict[tuple[str, ...], bytes] = {}
 _ANSWERS_KEPT = 1024
 
 
 def build(
-    info: tuple[int, int, int], generation: int, ttl: int, fields: Mapping[int, bytes], body: bytes, ops_at: int, op_count: int
+    info: tuple[int, int, int], generation: int, ttl: int, whose: Target, body: bytes, ops_at: int, op_count: int
 ) -> tuple[Request, int]:
     """The request of a header's values and fields, its ops taken from `body`; and the place after them. Raises BadRequest."""
     info1, info2, info3 = info
-    get = fields.get
-    key = get(wire.FIELD_KEY)
-    set_raw = get(wire.FIELD_SET)
+    namespace, set_name, key, test, udf = whose
     refusal, bins, answer = 0, None, b""
     ops: list[Op] = _NO_OPS
     if info2 & 1 and not info2 & wire.INFO2_DELETE:
@@ -91,7 +112,7 @@ def build(
         ops, end = wire.parse_ops(body, ops_at, op_count)
         if not info2 & 1 and not info1 & 1:
             refusal = wire.PARAMETER
-    if wire.FIELD_UDF_FILE in fields or wire.FIELD_UDF_OP in fields:
+    if udf:
         refusal = wire.UNSUPPORTED
     request: Request = tuple.__new__(
         Request,
@@ -101,10 +122,10 @@ def build(
             info3,
             generation,
             ttl,
-            get(wire.FIELD_NAMESPACE, b""),
-            wire.text(set_raw) if set_raw else None,
-            (key[0], key[1:]) if key else None,
-            get(wire.FIELD_FILTER),
+            namespace,
+            set_name,
+            key,
+            test,
             op_count,
             ops,
             body[ops_at:end],
@@ -198,7 +219,14 @@ def _is_legal(name: str) -> bool:
 
 def compiled(payload: bytes) -> Filter | None:
     """The filter, or None when it cannot be built (result code 4)."""
-    try:
-        return expressions.compile_filter(payload)
-    except ServerError:
-        return None
+    global _last_compiled
+    # One filter for a whole batch, or for repeated rows, is one object.
+    if payload is not _last_compiled[0]:
+        try:
+            _last_compiled = payload, expressions.compile_filter(payload)
+        except ServerError:
+            return None
+    return _last_compiled[1]
+
+
+_last_compiled: tuple[bytes, Filter | None] = b"", None
