@@ -4,6 +4,7 @@ No `minPartitions`: it would split a Kafka partition over several tasks and lose
 """
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.flow.model import Flow
 from pipelines.selection import with_selection
@@ -16,8 +17,16 @@ def kafka_stream(session: SparkSession, flow: Flow, lane: str) -> DataFrame:
 
 
 def decoded(messages: DataFrame, flow: Flow) -> DataFrame:
-    """Kafka messages as events (schemas.events), with `selected`; stream or batch, one row for one row."""
-    return with_selection(decode(messages, flow.decode_options()), flow.records)
+    """Kafka messages as events (schemas.events), with `selected`, and `headers` where the messages have them.
+
+    Stream or batch, one row for one row. Headers matter to dead letters only, so the decoder knows nothing of them: they travel
+    beside the Kafka key, which it hands through untouched.
+    """
+    if "headers" not in messages.columns:
+        return with_selection(decode(messages, flow.decode_options()), flow.records)
+    carried = messages.withColumn("key", F.struct("key", "headers"))
+    rows = decode(carried, flow.decode_options())
+    return with_selection(rows.withColumns({"headers": F.col("key.headers"), "key": F.col("key.key")}), flow.records)
 
 
 __all__ = ["decoded", "kafka_stream"]
