@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from threading import Lock
 
 import pyarrow as pa
-from deltalake import CommitProperties, PostCommitHookProperties, write_deltalake
+from deltalake import CommitProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame
 
@@ -57,7 +57,6 @@ def append_rows(rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[st
             mode="append",
             storage_options=dict(storage_options or {}),
             commit_properties=CommitProperties(app_transactions=[txn.for_delta_rs()]),
-            post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
         )
     except (DeltaError, OSError) as error:
         raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=path) from error

@@ -5,6 +5,8 @@ one commit of delta-rs, whose transaction says up to which batch it went, and th
 flush sees the transaction and only removes the files. Readers take both and see each account once.
 """
 
+import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -14,11 +16,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from schemas.ledger import LEDGER_DDL, LedgerRow
 from sinks.delta.append import append_rows, path_lock
 from sinks.delta.ddl import delta_schema
-from sinks.delta.table import TableContract, create_if_absent, is_table, require_contract, table_path
+from sinks.delta.table import TableContract, create_if_absent, is_table, require_contract, said, table_path
 from sinks.delta.transactions import Txn, app_id, ledger_writer, stored_version
 
 CONTRACT = TableContract(
@@ -26,6 +29,10 @@ CONTRACT = TableContract(
     description="Millrace ledger: what became of every event, per output and micro-batch",
     stats="flow,lane,output,epoch,batch_id,committed_at,max_lut_ms",
 )
+_LOG = logging.getLogger("millrace.ledger")
+_LOOK_EVERY = 50
+_MANY_FILES = 200
+_DAY_S = 86_400.0
 _SCHEMA: pa.Schema = pa.schema(delta_schema(LEDGER_DDL).to_arrow())
 
 
@@ -63,6 +70,8 @@ class LedgerTable:
         self.flow = flow
         self.path = table_path(path)
         self._storage_options = dict(storage_options or {})
+        self._appends = 0
+        self._vacuumed_at_s: float | None = None
 
     def prepare(self) -> None:
         """Make the table when it is not there, then `check`. Raises ConfigError E121, Retryable E230."""
@@ -95,8 +104,28 @@ class LedgerTable:
             new = [row for batch in batches if stored is None or batch.batch_id > stored for row in batch.rows]
             if new:
                 append_rows(_table(new), self.path, Txn(application, last), self._storage_options)
+                self._merge_small_files()
         journal.drop_through(lane, epoch, last)
         return len(new)
+
+    def _merge_small_files(self) -> None:
+        """A file per flush would be thousands a day, and reading them minutes: merge them now and then, in half a second.
+
+        Another writer or a store that is away only puts it off. Merged files are removed once no reader can still want them.
+        """
+        self._appends += 1
+        if self._appends % _LOOK_EVERY != 1:
+            return
+        try:
+            table = DeltaTable(self.path, storage_options=self._storage_options)
+            if len(table.file_uris()) <= _MANY_FILES:
+                return
+            table.optimize.compact()
+            if self._vacuumed_at_s is None or time.monotonic() - self._vacuumed_at_s > _DAY_S:
+                self._vacuumed_at_s = time.monotonic()
+                table.vacuum(dry_run=False)  # keeps what is younger than the table's retention, a week by default
+        except (DeltaError, OSError) as error:
+            _LOG.warning("the ledger's small files stay for now: %s", said(error))
 
     def read(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConfigError, Retryable
@@ -63,6 +63,7 @@ def create_if_absent(path: str, contract: TableContract, storage_options: Mappin
             description=contract.description,
             configuration={**_PROPERTIES, "delta.dataSkippingStatsColumns": contract.stats},
             storage_options=dict(storage_options or {}),
+            commit_properties=CommitProperties(max_commit_retries=0),  # a retry would create the table once more, as version 1
         )
     except (DeltaError, OSError) as error:
         if not is_table(path, storage_options):

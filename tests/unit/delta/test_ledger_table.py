@@ -77,6 +77,40 @@ def test_a_kill_before_the_append_loses_nothing(journal: Journal, ledger: Ledger
     assert ledger.flush(journal, "fast") == 1
 
 
+def test_a_batch_that_ends_during_a_flush_waits_for_the_next(
+    journal: Journal, ledger: LedgerTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_rows = module.append_rows
+
+    def meanwhile(*arguments: object) -> None:
+        append_rows(*arguments)  # type: ignore[arg-type]
+        journal.put("fast", [row(1)])
+
+    journal.put("fast", [row(0)])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "append_rows", meanwhile)
+        ledger.flush(journal, "fast")
+    assert [entry.batch_id for entry in journal.pending("fast")] == [1]
+    assert ledger.flush(journal, "fast") == 1
+    assert ledger.read() == [row(0), row(1)]
+
+
+def test_small_files_are_merged_and_nothing_changes(
+    journal: Journal, ledger: LedgerTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_EVERY", 3)
+    monkeypatch.setattr(module, "_MANY_FILES", 5)
+    for batch_id in range(12):
+        journal.put("fast", [row(batch_id)])
+        assert ledger.flush(journal, "fast") == 1
+    table = DeltaTable(ledger.path)
+    assert len(table.file_uris()) < 8
+    assert "OPTIMIZE" in {entry["operation"] for entry in table.history()}
+    assert [one.batch_id for one in ledger.read()] == list(range(12))
+    journal.put("fast", [row(11)])
+    assert LedgerTable("f", ledger.path).flush(journal, "fast") == 0, "merging keeps the transaction"
+
+
 def test_a_batch_replayed_after_its_flush_has_one_account(journal: Journal, ledger: LedgerTable) -> None:
     journal.put("fast", [row(0)])
     ledger.flush(journal, "fast")

@@ -89,11 +89,12 @@ def test_asking_creates_nothing(tmp_path: Path) -> None:
 
 
 def test_many_drivers_make_one_table(tmp_path: Path) -> None:
-    path = str(tmp_path / "t")
+    paths = [str(tmp_path / f"t{number}") for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: create_if_absent(path, CONTRACT), range(16)))
+        for path in paths:
+            list(pool.map(lambda _, path=path: create_if_absent(path, CONTRACT), range(8)))
+    assert {DeltaTable(path).version() for path in paths} == {0}, "a second creation would change the table's identity"
     table = DeltaTable(path)
-    assert table.version() == 0
     assert table.metadata().partition_columns == ["day"]
     assert table.metadata().configuration["delta.dataSkippingStatsColumns"] == "id"
     assert require_contract(path, CONTRACT) is False

@@ -54,19 +54,19 @@ def test_table_checkpoint_alone(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_in_parts_counts_only_when_whole(tmp_path: Path) -> None:
-    append(tmp_path, "a", 3)
-    DeltaTable(str(tmp_path)).create_checkpoint()
-    log = tmp_path / "_delta_log"
-    whole = log / f"{0:020d}.checkpoint.parquet"
-    first = log / f"{0:020d}.checkpoint.{1:010d}.{2:010d}.parquet"
-    whole.rename(first)
-    assert read_log(str(tmp_path)).stored["a"].committed == 0, "half a checkpoint must not be used; commit 0 is still there"
-    other = tmp_path / "other"
-    append(other, "b", 4)
-    DeltaTable(str(other)).create_checkpoint()
-    (other / "_delta_log" / f"{0:020d}.checkpoint.parquet").rename(log / f"{0:020d}.checkpoint.{2:010d}.{2:010d}.parquet")
-    remove_commits(tmp_path, 0)
-    assert set(read_log(str(tmp_path)).stored) == {"a", "b"}
+    """The two parts come from two tables of one commit each: part 1 knows only `a`, part 2 only `b`."""
+    table, other = tmp_path / "table", tmp_path / "other"
+    name = f"{0:020d}.checkpoint"
+    for path, app in ((table, "a"), (other, "b")):
+        append(path, app, 3)
+        DeltaTable(str(path)).create_checkpoint()
+    log = table / "_delta_log"
+    first = (log / f"{name}.parquet").rename(tmp_path / "first")
+    (other / "_delta_log" / f"{name}.parquet").rename(log / f"{name}.{2:010d}.{2:010d}.parquet")
+    assert read_log(str(table)).stored == {"a": StoredTxn("a", 3, 5, 0)}, "half a checkpoint must not be used"
+    remove_commits(table, 0)
+    first.rename(log / f"{name}.{1:010d}.{2:010d}.parquet")
+    assert set(read_log(str(table)).stored) == {"a", "b"}
 
 
 def test_a_json_checkpoint(tmp_path: Path) -> None:
