@@ -16,8 +16,8 @@ FORMATS: dict[str, Callable[[DataFrame, DecodeOptions], DataFrame]] = {"json": d
 def decode(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     """The messages of `frame` in the normal form: exactly the columns of `schemas.events.EVENT_DDL`, one row per message.
 
-    frame: columns of Spark's Kafka source: key, value, topic, partition, offset, timestamp (others are left out), stream or batch.
-    A message that cannot be read is a row with `error`; no content of a message makes the query fail.
+    frame: columns of Spark's Kafka source: key, value, topic, partition, offset, timestamp (others are left out), stream or
+    batch. A message that cannot be read is a row with `error`; no content of a message makes the query fail.
     Raises ConfigError E101 for a format there is no decoder for.
     """
     read = FORMATS.get(options.format)

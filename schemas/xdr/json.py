@@ -1,20 +1,21 @@
-"""Typed JSON, the connector's format `json`: `{"msg", "key": [namespace, set, digest, user key], "gen", "exp", "lut", "bins": [...]}`.
+"""Typed JSON, the connector's format `json`: `{"msg", "key": [namespace, set, digest, user key], "gen", "exp", "lut", "bins"}`.
 
-The type a bin names rules; its value is taken by its text. So `{"type": "int", "value": "5"}` is 5, `{"type": "str", "value": 5}` the
-text 5: Spark keeps no difference there, and the connector never writes either. A type we do not know travels as it came.
+The type a bin names rules; its value is taken by its text. So `{"type": "int", "value": "5"}` is 5, `{"type": "str", "value": 5}`
+the text 5: Spark keeps no difference there, and the connector never writes either. A type we do not know travels as it came.
+
+Bins of the ordinary kind are recognised by one cheap look; only a write with anything else among them is taken apart bin by bin.
 Facts: xdr-kafka message reference, 1.2 and cases 1-3, 11-17, 19, 37.
 """
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from schemas.bins import BIN_TYPES, LIST_ORDERED, MAP_KEY_ORDERED, NULL_TYPE, BinType
+from schemas.bins import BIN_TYPES, LIST_ORDERED, NULL_TYPE, BinType
 from schemas.events import WRITE
 from schemas.xdr.normal_form import EXACT_DDL, NEEDS_EXACT, finish
 from schemas.xdr.options import DecodeOptions
-from schemas.xdr.sql import CHECKED_BINS_TYPE, READ, declared_bins, first_problem, pattern, quoted
+from schemas.xdr.sql import BINS_TYPE, NO_BINS, READ, columns, declared_bins, first_problem, pattern, quoted
 from schemas.xdr.text import SOURCE, TEXT, no_object, read_objects
-from schemas.xdr.values import float_text, misfit
+from schemas.xdr.values import BASE64, PLAIN_INTEGER, PLAIN_NUMBER, float_text, misfit, plain_container
 
 _DDL = (
     "struct<msg:string,`key`:array<variant>,gen:int,`exp`:bigint,lut:bigint,durable:boolean,"
@@ -30,28 +31,33 @@ _PLACES = {
     "lut": "lut",
     "exp": "exp",
 }
-_TYPE_NAME = pattern("^[A-Za-z][A-Za-z0-9_-]*$")
+_KNOWN_TYPES = ", ".join(map(quoted, BIN_TYPES))
+_TYPE_NAME = pattern("^[a-z][a-z0-9_-]*$")
 
 
 def decode_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     """Decode messages of the connector's format `json`; see `schemas.xdr.decode.decode`."""
     part = "CASE WHEN size(_o.`key`) = 4 THEN CAST(_o.`key`[{}] AS STRING) END".format
-    metadata = (
-        f"named_struct('namespace', {part(0)}, 'set', {part(1)}, 'digest', {part(2)}, "
+    declared = declared_bins(options.records, "CAST(get(_o.`key`, 0) AS STRING)", "CAST(get(_o.`key`, 1) AS STRING)")
+    message = {
+        "_m": f"named_struct('namespace', {part(0)}, 'set', {part(1)}, 'digest', {part(2)}, "
         "'user_key', CASE WHEN size(_o.`key`) = 4 THEN _o.`key`[3] END, "
-        "'msg', _o.msg, 'gen', _o.gen, 'lut', _o.lut, 'exp', _o.`exp`, 'durable', _o.durable)"
-    )
-    exact = f"CASE WHEN {NEEDS_EXACT.format(m='_o')} THEN from_json({TEXT}, '{EXACT_DDL}', {READ}) END"
-    columns = [
-        *SOURCE,
-        "_n",
-        F.expr(metadata).alias("_m"),
-        F.expr(exact).alias("_x"),
-        F.expr(_problem(options)).alias("_problem"),
-    ]
-    read = read_objects(frame, _DDL).select(*columns, F.col("_o.bins").alias("_b"), F.expr(_declared(options)).alias("_types"))
-    bins = f"CASE WHEN _problem IS NULL AND lower(_m.msg) = '{WRITE}' THEN {_bins(options)} END"
-    return finish(read.select(*SOURCE, "_m", "_x", "_problem", F.expr(bins).alias("_bins")), _PLACES)
+        "'msg', lower(_o.msg), 'gen', _o.gen, 'lut', _o.lut, 'exp', _o.`exp`, 'durable', _o.durable)",
+        "_x": f"CASE WHEN {NEEDS_EXACT.format(m='_o')} THEN from_json({TEXT}, '{EXACT_DDL}', {READ}) END",
+        "_problem": _problem(options),
+        "_b": "CAST(NULL AS array<int>)" if options.image == "none" else f"CASE WHEN lower(_o.msg) = '{WRITE}' THEN _o.bins END",
+        **({"_types": declared} if declared else {}),
+    }
+    read = read_objects(frame, _DDL).select(*SOURCE, "_n", *columns(message))
+    no_bins = f"CASE WHEN _m.msg = '{WRITE}' AND _b IS NULL THEN {NO_BINS} END"
+    if options.image == "none":
+        return finish(read.select(*SOURCE, "_m", "_x", "_problem", *columns({"_fast": no_bins})), _PLACES)
+    seen = read.select("*", *columns({"_sound": f"coalesce({_sound(declared)}, false)"}))
+    bins = {
+        "_fast": f"CASE WHEN _sound THEN CAST(arrays_zip(_b.name, _b.type, _b.value) AS {BINS_TYPE}) ELSE {no_bins} END",
+        "_slow": f"CASE WHEN NOT _sound THEN {_each_bin(declared)} END",
+    }
+    return finish(seen.select(*SOURCE, "_m", "_x", "_problem", *columns(bins)), _PLACES)
 
 
 def _problem(options: DecodeOptions) -> str:
@@ -76,69 +82,65 @@ def _problem(options: DecodeOptions) -> str:
     return first_problem(*rules)
 
 
-def _declared(options: DecodeOptions) -> str:
-    types = declared_bins(options.records, "CAST(get(_o.`key`, 0) AS STRING)", "CAST(get(_o.`key`, 1) AS STRING)")
-    return types or "CAST(NULL AS MAP<STRING, STRING>)"
-
-
-def _bins(options: DecodeOptions) -> str:
-    if options.image == "none":
-        return f"CAST(array() AS {CHECKED_BINS_TYPE})"
-    declares = any(record.bins for record in options.records)
-    return f"coalesce(transform(_b, (b, i) -> {_one_bin(declares)}), CAST(array() AS {CHECKED_BINS_TYPE}))"
-
-
-def _one_bin(declares: bool) -> str:
-    """One element `b` at place `i` of the message's bins as STRUCT<name, type, value, problem>."""
-    kind = "lower(b.type)"
-    hll = f" WHEN {kind} = '{BinType.BLOB}' AND try_element_at(_types, b.name) = '{BinType.HLL}' THEN '{BinType.HLL}'"
-    typed = (
-        f"CASE WHEN b.value IS NULL THEN '{NULL_TYPE}' WHEN b.ordered = 'true' AND {kind} = '{BinType.LIST}' THEN '{LIST_ORDERED}' "
-        f"WHEN b.`order` IS NOT NULL AND {kind} = '{BinType.MAP}' THEN concat('map:', lower(b.`order`)){hll if declares else ''} "
-        f"WHEN {kind} IN ({', '.join(map(quoted, BIN_TYPES))}) THEN {kind} ELSE b.type END"
+def _sound(declared: str | None) -> str:
+    """Whether all bins are of the ordinary kind and fit their types at first sight; null or false send them to the slow path."""
+    fits = (
+        f"CASE b.type WHEN '{BinType.STR}' THEN b.value IS NOT NULL "
+        f"WHEN '{BinType.INT}' THEN b.value RLIKE {PLAIN_INTEGER} "
+        f"WHEN '{BinType.FLOAT}' THEN b.value RLIKE {PLAIN_NUMBER} "
+        f"WHEN '{BinType.BOOL}' THEN b.value IN ('true', 'false') "
+        f"WHEN '{BinType.BLOB}' THEN length(b.value) % 4 = 0 AND b.value RLIKE {BASE64} "
+        f"WHEN '{BinType.LIST}' THEN coalesce(b.ordered, 'false') = 'false' AND {plain_container('b.value', '[')} "
+        f"WHEN '{BinType.MAP}' THEN b.`order` IS NULL AND {plain_container('b.value', '{')} "
+        f"WHEN '{BinType.GEOJSON}' THEN {plain_container('b.value', '{')} END"
     )
-    value = float_text(kind, "b.value")
-    return f"named_struct('name', b.name, 'type', {typed}, 'value', {value}, 'problem', {_bin_problem(kind, declares)})"
+    as_declared = " AND coalesce(try_element_at(_types, b.name) = b.type, true)" if declared else ""
+    return f"size(array_distinct(_b.name)) = size(_b) AND forall(_b, b -> b.name IS NOT NULL AND {fits}{as_declared})"
 
 
-def _bin_problem(kind: str, declares: bool) -> str:
-    def at(code: str, member: str, words: str) -> str:
-        return f"concat('{code} bins[', i, '].{member} (name \"', coalesce(b.name, ''), '\") ', {words})"
+def _each_bin(declared: str | None) -> str:
+    """Every bin as STRUCT<name, type, value, problem>."""
+    lowered = (
+        "transform(_b, b -> named_struct('name', b.name, 'kind', lower(b.type), 'type', b.type, 'value', b.value, "
+        "'ordered', b.ordered, 'order', lower(b.`order`)))"
+    )
+    hll = f"WHEN b.kind = '{BinType.BLOB}' AND try_element_at(_types, b.name) = '{BinType.HLL}' THEN '{BinType.HLL}' "
+    typed = (
+        f"CASE WHEN b.value IS NULL THEN '{NULL_TYPE}' "
+        f"WHEN b.ordered = 'true' AND b.kind = '{BinType.LIST}' THEN '{LIST_ORDERED}' "
+        f"WHEN b.`order` IS NOT NULL AND b.kind = '{BinType.MAP}' THEN concat('map:', b.`order`) {hll if declared else ''}"
+        f"WHEN b.kind IN ({_KNOWN_TYPES}) THEN b.kind ELSE b.type END"
+    )
+    members = f"'name', b.name, 'type', {typed}, 'value', {float_text('b.kind', 'b.value')}, 'problem', {_bin_problem(declared)}"
+    return f"transform({lowered}, (b, i) -> named_struct({members}))"
 
+
+def _bin_problem(declared: str | None) -> str:
+    """What is wrong with bin `b` at place `i`."""
     # A value Spark stumbled over is null too: believe in a null only where the message can be read throughout.
     there = f"map_contains_key(get(from_json({TEXT}, 'struct<bins:array<map<string,string>>>', {READ}).bins, i), 'value')"
-    rules = [
-        ("b.name IS NULL", "concat('D107 bins[', i, '].name is missing')"),
+    words = [
+        ("b.name IS NULL", "'name is missing'"),
         (
             f"b.value IS NULL AND NOT coalesce({there} AND (_n OR try_parse_json({TEXT}) IS NOT NULL), false)",
-            at("D107", "value", "'is missing, or cannot be read'"),
+            "'value is missing, or cannot be read'",
         ),
         ("b.value IS NULL", "NULL"),
-        (
-            f"{kind} IS NULL OR {kind} = '{NULL_TYPE}' OR NOT {kind} RLIKE {_TYPE_NAME}",
-            at("D107", "type", "'is no type with a value'"),
-        ),
-        (
-            f"b.ordered NOT IN ('true', 'false') AND {kind} = '{BinType.LIST}'",
-            at("D107", "ordered", "'is neither true nor false'"),
-        ),
-        (
-            f"lower(b.`order`) NOT IN ('{MAP_KEY_ORDERED[4:]}', 'key-value') AND {kind} = '{BinType.MAP}'",
-            at("D107", "order", "'is neither key nor key-value'"),
-        ),
+        (f"b.kind IS NULL OR b.kind = '{NULL_TYPE}' OR NOT b.kind RLIKE {_TYPE_NAME}", "'type is none that has a value'"),
+        (f"b.ordered NOT IN ('true', 'false') AND b.kind = '{BinType.LIST}'", "'ordered is neither true nor false'"),
+        (f"b.`order` NOT IN ('key', 'key-value') AND b.kind = '{BinType.MAP}'", "'order is neither key nor key-value'"),
     ]
-    if declares:
+    values = [("true", f"concat('value of type ', b.kind, ' ', {misfit('b.kind', 'b.value')})")]
+    if declared:
         flow = "try_element_at(_types, b.name)"
-        refined = f"({flow} = '{BinType.HLL}' AND {kind} = '{BinType.BLOB}')"
-        rules.append(
-            (
-                f"{flow} <> {kind} AND NOT {refined}",
-                at("D108", "type", f"concat('is ', {kind}, ', but the flow declares ', {flow})"),
-            )
+        refined = f"({flow} = '{BinType.HLL}' AND b.kind = '{BinType.BLOB}')"
+        values.insert(
+            0, (f"{flow} <> b.kind AND NOT {refined}", f"concat('type is ', b.kind, ', but the flow declares ', {flow})")
         )
-    misfits = misfit(kind, "b.value")
-    rules.append(("true", at("D108", "value", f"concat('of type ', {kind}, ' ', {misfits})")))
-    return first_problem(*rules)
+    place = "concat('{} bins[', i, '] (name ', coalesce(b.name, 'missing'), '): ', {})".format
+    form = first_problem(*words)
+    value = first_problem(("b.value IS NULL", "NULL"), *values)
+    return f"coalesce({place('D107', form)}, {place('D108', value)})"
 
 
 __all__ = ["decode_json"]

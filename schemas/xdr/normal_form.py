@@ -3,13 +3,15 @@
 An encoding supplies a frame with the columns SOURCE and `_n` (see `schemas.xdr.text`) and
 
     _m        STRUCT<namespace STRING, set STRING, digest STRING, user_key VARIANT, msg STRING, gen INT, lut BIGINT, exp BIGINT,
-              durable BOOLEAN>; a member is null when it is absent, JSON null or of another kind. Null when the message has no metadata
-    _x        STRUCT<gen VARIANT, lut VARIANT, exp VARIANT>: the same members whatever their kind, where one of them is null in `_m`
-    _problem  STRING: what the encoding itself found wrong, or null
-    _bins     ARRAY<STRUCT<name, type, value, problem>>: a write's bins, null otherwise
+              durable BOOLEAN>, msg in lower case; a member is null when it is absent, JSON null or of another kind. Null when
+              the message has no metadata
+    _x        STRUCT<gen VARIANT, lut VARIANT, exp VARIANT>: the same members whatever their kind, where one of them is null in
+    `_m` _problem  STRING: what the encoding itself found wrong, or null _fast     ARRAY<STRUCT<name, type, value>>: the bins of
+    a write of the ordinary kind, found sound at first sight; else null _slow     ARRAY<STRUCT<name, type, value, problem>>: the
+    bins of every other write, each with its problem; else null. May be left out
 
-The first problem, in the order encoding, kind of event, identity, version, bins, makes the row a dead letter. What could be read stays
-in its columns all the same, so that a dead letter names its record.
+The first problem, in the order encoding, kind of event, identity, version, bins, makes the row a dead letter. What could be
+read stays in its columns all the same, so that a dead letter names its record.
 
 Facts: xdr-kafka message reference, cases 20-27 and 35; `lut` in seconds is refused, never scaled.
 """
@@ -21,7 +23,7 @@ from pyspark.sql import functions as F
 
 from schemas.events import DELETE, WRITE
 from schemas.version import GENERATIONS, MAX_LUT_MS
-from schemas.xdr.sql import BINS_TYPE, first_problem, pattern, quoted
+from schemas.xdr.sql import first_problem, pattern, quoted
 from schemas.xdr.text import SOURCE, TEXT, TOO_LONG_A_NUMBER
 
 OLDEST_LUT_MS = 10**11
@@ -29,6 +31,10 @@ OLDEST_LUT_MS = 10**11
 LAST_EXP_S = 10**11 - 1
 DIGEST_BASE64 = pattern("^[A-Za-z0-9+/]{27}=$")
 METADATA_MEMBERS = "namespace:string,`set`:string,digest:string,msg:string,gen:int,lut:bigint,`exp`:bigint,durable:boolean"
+_LAST_OF_EACH_NAME = (
+    "transform(filter(_slow, (x, i) -> i = size(_slow) - array_position(reverse(_slow.name), x.name)), "
+    "x -> named_struct('name', x.name, 'type', x.type, 'value', x.value))"
+)
 EXACT_DDL = "struct<gen:variant,lut:variant,`exp`:variant>"
 NEEDS_EXACT = "({m}.gen IS NULL OR {m}.lut IS NULL OR {m}.`exp` IS NULL)"
 
@@ -38,21 +44,23 @@ def finish(frame: DataFrame, places: Mapping[str, str]) -> DataFrame:
 
     places: where each member of `_m` stands in the message, for people: {"digest": "key[2]", ...}.
     """
-    problem = f"coalesce(_problem, {_metadata_problem(places)}, array_min(_bins.problem))"
-    checked = frame.select(*SOURCE, "_m", "_bins", F.expr(problem).alias("_p"))
+    slow = "_slow" in frame.columns
+    problem = f"coalesce(_problem, {_metadata_problem(places)}{', array_min(_slow.problem)' if slow else ''})"
+    bins = f"coalesce(_fast, {_LAST_OF_EACH_NAME})" if slow else "_fast"
+    checked = frame.select(*SOURCE, "_m", "_fast", *(["_slow"] if slow else []), F.expr(problem).alias("_p"))
     return checked.select(
         *SOURCE,
         "_m.namespace",
         F.expr("nullif(_m.`set`, '')").alias("set"),
         F.expr("try_to_binary(_m.digest, 'base64')").alias("digest"),
         F.expr(_user_key("_m.user_key")).alias("user_key"),
-        F.expr(f"CASE WHEN lower(_m.msg) IN ('{WRITE}', '{DELETE}') THEN lower(_m.msg) END").alias("op"),
-        F.expr(f"CASE WHEN lower(_m.msg) = '{DELETE}' THEN _m.durable END").alias("durable"),
+        F.expr(f"CASE WHEN _m.msg IN ('{WRITE}', '{DELETE}') THEN _m.msg END").alias("op"),
+        F.expr(f"CASE WHEN _m.msg = '{DELETE}' THEN _m.durable END").alias("durable"),
         # A server before 5.0 ships no lut, and old connectors print 0 for it: then the generation orders nothing either.
         F.expr("CASE WHEN _m.lut > 0 THEN _m.gen END").alias("gen"),
         F.expr("CASE WHEN _m.lut > 0 THEN _m.lut END").alias("lut_ms"),
-        F.expr(f"CASE WHEN _m.`exp` > 0 AND lower(_m.msg) = '{WRITE}' THEN _m.`exp` END").alias("exp_s"),
-        F.expr(f"CASE WHEN _p IS NULL THEN {_last_of_each_name('_bins')} END").alias("bins"),
+        F.expr(f"CASE WHEN _m.`exp` > 0 AND _m.msg = '{WRITE}' THEN _m.`exp` END").alias("exp_s"),
+        F.expr(f"CASE WHEN _p IS NULL THEN {bins} END").alias("bins"),
         F.expr("CASE WHEN _p IS NOT NULL THEN named_struct('code', left(_p, 4), 'detail', substr(_p, 6)) END").alias("error"),
     )
 
@@ -67,11 +75,11 @@ def _metadata_problem(places: Mapping[str, str]) -> str:
     def other_kind(member: str) -> str:
         return f"_m.`{member}` IS NULL AND (NOT is_variant_null(_x.`{member}`) OR {TEXT} RLIKE {TOO_LONG_A_NUMBER})"
 
-    write = f"lower(_m.msg) = '{WRITE}'"
+    write = f"_m.msg = '{WRITE}'"
     return first_problem(
         ("_m.msg IS NULL", at("D103", "msg", "is missing")),
         (
-            f"lower(_m.msg) NOT IN ('{WRITE}', '{DELETE}')",
+            f"_m.msg NOT IN ('{WRITE}', '{DELETE}')",
             f"concat({quoted('D104 ' + places['msg'] + ' is ')}, left(_m.msg, 32), ', neither write nor delete')",
         ),
         ("coalesce(_m.namespace, '') = ''", at("D105", "namespace", "is missing or empty: no namespace")),
@@ -102,13 +110,6 @@ def _user_key(value: str) -> str:
         f"CASE schema_of_variant({value}) WHEN 'STRING' THEN named_struct('type', 'str', 'value', CAST({value} AS STRING)) "
         f"WHEN 'BIGINT' THEN named_struct('type', 'int', 'value', CAST({value} AS STRING)) END"
     )
-
-
-def _last_of_each_name(bins: str) -> str:
-    last = f"filter({bins}, (x, i) -> i = size({bins}) - array_position(reverse({bins}.name), x.name))"
-    plain = f"CAST(arrays_zip({bins}.name, {bins}.type, {bins}.value) AS {BINS_TYPE})"
-    thinned = f"transform({last}, x -> named_struct('name', x.name, 'type', x.type, 'value', x.value))"
-    return f"CASE WHEN size(array_distinct({bins}.name)) = size({bins}) THEN {plain} ELSE {thinned} END"
 
 
 __all__ = ["DIGEST_BASE64", "EXACT_DDL", "LAST_EXP_S", "METADATA_MEMBERS", "NEEDS_EXACT", "OLDEST_LUT_MS", "finish"]

@@ -1,10 +1,16 @@
 """Small pieces of Spark SQL text the decoders are built from.
 
-Decoding is written as SQL expressions over a few projections, so that it runs in the JVM without a Python worker. A streaming query plans
-every micro-batch anew, and that takes time in proportion to the expressions: keep them short, repeat nothing, bind by a projection.
+Decoding is written as SQL expressions over a few projections, so that it runs in the JVM without a Python worker. A streaming
+query plans every micro-batch anew, and that takes time in proportion to the expressions: keep them short, repeat nothing, bind
+by a projection.
 
 A problem travels as one STRING, "<reason code> <words>"; null means none.
 """
+
+from collections.abc import Iterator, Mapping
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 
 from schemas.xdr.options import RecordType
 
@@ -12,7 +18,7 @@ READ = "map('allowSingleQuotes', 'false', 'allowNonNumericNumbers', 'true')"
 """Options of from_json: no {'a': 1}, which the connector never writes; but bare NaN and infinities, which a double may be."""
 
 BINS_TYPE = "ARRAY<STRUCT<name: STRING, type: STRING, value: STRING>>"
-CHECKED_BINS_TYPE = "ARRAY<STRUCT<name: STRING, type: STRING, value: STRING, problem: STRING>>"
+NO_BINS = f"CAST(array() AS {BINS_TYPE})"
 
 
 def quoted(text: str) -> str:
@@ -24,6 +30,11 @@ def quoted(text: str) -> str:
 def pattern(regex: str) -> str:
     """A raw SQL string literal for a regular expression, which must hold no single quote."""
     return f"r'{regex}'"
+
+
+def columns(named: Mapping[str, str]) -> Iterator[Column]:
+    """SQL expressions as columns of these names."""
+    return (F.expr(sql).alias(name) for name, sql in named.items())
 
 
 def first_problem(*rules: tuple[str, str]) -> str:
@@ -46,4 +57,4 @@ def declared_bins(records: tuple[RecordType, ...], namespace: str, set_name: str
     return f"CASE {' '.join(branches)} ELSE {empty} END"
 
 
-__all__ = ["BINS_TYPE", "CHECKED_BINS_TYPE", "READ", "declared_bins", "first_problem", "pattern", "quoted"]
+__all__ = ["BINS_TYPE", "NO_BINS", "READ", "columns", "declared_bins", "first_problem", "pattern", "quoted"]

@@ -1,7 +1,7 @@
 """Does a bin's text fit its type? One SQL rule for every encoding.
 
-Texts are those of `schemas.bins`. Spark prints nested JSON again when it reads it as text: numbers keep their value (integers every
-digit, doubles bit for bit, -0.0 its sign), member order and duplicate members stay, white space and escapes do not.
+Texts are those of `schemas.bins`. Spark prints nested JSON again when it reads it as text: numbers keep their value (integers
+every digit, doubles bit for bit, -0.0 its sign), member order and duplicate members stay, white space and escapes do not.
 """
 
 from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, BinType
@@ -11,8 +11,17 @@ from schemas.xdr.text import TEXT, TOO_LARGE_FOR_DOUBLE
 INTEGER = pattern("^-?(0|[1-9][0-9]*)$")
 NUMBER = pattern("^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$")
 BASE64 = pattern("^[A-Za-z0-9+/]*={0,2}$")
+PLAIN_INTEGER = pattern("^-?(0|[1-9][0-9]{0,17})$")
+PLAIN_NUMBER = pattern("^-?(0|[1-9][0-9]{0,17})([.][0-9]{1,18})?([eE]-?[0-9]{1,2})?$")
+"""Numbers that fit their type at first sight."""
 QUOTED_TOKENS = """('"NaN"', '"Infinity"', '"-Infinity"')"""
 """How Spark prints bare NaN and infinities, and numbers too large for a double, when it reads them as text."""
+
+
+def plain_container(value: str, opening: str) -> str:
+    """SQL: whether a list's or map's text needs no second look: right kind, no overflow possible, no member twice."""
+    parses = f"(NOT contains({value}, '{{') OR try_parse_json({value}) IS NOT NULL)"
+    return f"(startswith({value}, '{opening}') AND NOT contains({value}, 'NaN\"') AND NOT contains({value}, 'Infinity\"') AND {parses})"
 
 
 def float_text(kind: str, value: str) -> str:
@@ -50,4 +59,4 @@ def misfit(kind: str, value: str) -> str:
     )
 
 
-__all__ = ["INTEGER", "float_text", "misfit"]
+__all__ = ["BASE64", "INTEGER", "PLAIN_INTEGER", "PLAIN_NUMBER", "float_text", "misfit", "plain_container"]
