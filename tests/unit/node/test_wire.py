@@ -72,7 +72,7 @@ def _samples() -> list[bytes]:
     ]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(_samples()), st.data())
 def test_a_damaged_request_is_answered_or_refused_and_never_breaks_the_node(
     node: Local, sample: bytes, data: st.DataObject
