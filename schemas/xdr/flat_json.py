@@ -18,11 +18,11 @@ from schemas.events import WRITE
 from schemas.xdr.normal_form import EXACT_DDL, METADATA_MEMBERS, NEEDS_EXACT, finish
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.sql import BINS_TYPE, NO_BINS, READ, columns, declared_bins, first_problem, quoted
-from schemas.xdr.text import SOURCE, TEXT, no_object, read_objects
-from schemas.xdr.values import BASE64, INTEGER, PLAIN_INTEGER, PLAIN_NUMBER, float_text, misfit, plain_container
+from schemas.xdr.text import IS_ODD, SOURCE, TEXT, no_object, read_objects
+from schemas.xdr.values import INTEGER, base64_text, float_text, misfit, plain_container, plain_integer, plain_number
 
 _METADATA_DDL = f"struct<{METADATA_MEMBERS},userKey:variant>"
-_SPACED = " OR ".join(rf"contains({TEXT}, '\":{space}')" for space in (" ", "\\n", "\\t", "\\r"))
+_SPACED = f"contains({TEXT}, '\": ')"
 _UNSURE = "'?'"
 
 
@@ -46,7 +46,7 @@ def decode_flat_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
         "_e": f"CASE WHEN lower(_f.msg) = '{WRITE}' THEN {bins_only} END",
         **({"_types": declared} if declared else {}),
     }
-    read = found.select(*SOURCE, "_n", *columns(message))
+    read = found.select(*SOURCE, *columns(message))
     places = {name: f"{options.metadata_key}.{name}" for name in ("namespace", "set", "digest", "msg", "gen", "lut", "exp")}
     places["user_key"] = f"{options.metadata_key}.userKey"
     if options.image == "none":
@@ -58,7 +58,12 @@ def decode_flat_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     seen = read.select("*", *columns({"_t": kinds}))
     judged = seen.select(
         "*",
-        *columns({"_sound": f"coalesce(NOT array_contains(_t, {_UNSURE}) AND size(array_distinct(_e.key)) = size(_e), false)"}),
+        *columns(
+            {
+                "_sound": f"coalesce(NOT array_contains(_t, {_UNSURE}) AND size(array_distinct(_e.key)) = size(_e), false)",
+                "_n": IS_ODD,
+            }
+        ),
     )
     bins = {
         "_fast": f"CASE WHEN _sound THEN CAST(arrays_zip(_e.key, _t, _e.value) AS {BINS_TYPE}) END",
@@ -81,16 +86,21 @@ def _problem(key: str) -> str:
 
 
 def _kind_at_first_sight() -> str:
-    """The type of member `b` where the message's text alone proves it and the value fits; else "?"."""
+    """The type of member `b` where the message's text alone proves it and the value fits; else "?".
+
+    A text that is no JSON number, boolean or structure can only have been a string. Any other may have been one too, and is
+    looked for behind its name: `"a":7` is a number when `"a":"` stands nowhere in the message, a string when `"a":` stands there once.
+    """
     member = "concat('\"', b.key, '\":')"
-    once = f"locate({member}, {TEXT}, 1 + locate({member}, {TEXT})) = 0"
+    numeral = "b.value >= '-' AND b.value < ':' AND try_cast(b.value AS DOUBLE) IS NOT NULL"
+    text_once = f"locate({member}, {TEXT}, 1 + locate({member}, {TEXT})) = 0"
     return (
-        "CASE "
-        f"WHEN contains({TEXT}, concat({member}, '\"')) THEN CASE WHEN b.value IS NOT NULL AND {once} THEN '{BinType.STR}' "
-        f"ELSE {_UNSURE} END "
-        f"WHEN NOT contains({TEXT}, {member}) THEN {_UNSURE} "
-        f"WHEN b.value RLIKE {PLAIN_INTEGER} THEN '{BinType.INT}' WHEN b.value RLIKE {PLAIN_NUMBER} THEN '{BinType.FLOAT}' "
-        f"WHEN b.value IN ('true', 'false') THEN '{BinType.BOOL}' "
+        f"CASE WHEN b.value IS NULL THEN {_UNSURE} "
+        f"WHEN NOT (b.value IN ('true', 'false') OR left(b.value, 1) IN ('[', '{{', '\"') OR {numeral}) THEN '{BinType.STR}' "
+        f"WHEN contains({TEXT}, concat({member}, '\"')) THEN CASE WHEN {text_once} THEN '{BinType.STR}' ELSE {_UNSURE} END "
+        f"WHEN NOT contains({TEXT}, concat({member}, left(b.value, 1))) THEN {_UNSURE} "
+        f"WHEN {plain_integer('b.value')} THEN '{BinType.INT}' WHEN b.value IN ('true', 'false') THEN '{BinType.BOOL}' "
+        f"WHEN contains(b.value, '.') AND {plain_number('b.value')} THEN '{BinType.FLOAT}' "
         f"WHEN {plain_container('b.value', '[')} THEN '{BinType.LIST}' WHEN {plain_container('b.value', '{')} THEN '{BinType.MAP}' "
         f"ELSE {_UNSURE} END"
     )
@@ -102,7 +112,7 @@ def _declared_at_first_sight() -> str:
         f"CASE WHEN coalesce({flow} = t, true) THEN t WHEN t = '{BinType.INT}' AND {flow} = '{BinType.FLOAT}' THEN '{BinType.FLOAT}' "
         f"WHEN t = '{BinType.MAP}' AND {flow} = '{BinType.GEOJSON}' THEN '{BinType.GEOJSON}' "
         f"WHEN t = '{BinType.STR}' AND {flow} IN ('{BinType.BLOB}', '{BinType.HLL}') "
-        f"AND length(b.value) % 4 = 0 AND b.value RLIKE {BASE64} THEN {flow} ELSE {_UNSURE} END"
+        f"AND {base64_text('b.value')} THEN {flow} ELSE {_UNSURE} END"
     )
 
 

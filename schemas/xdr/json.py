@@ -14,8 +14,8 @@ from schemas.events import WRITE
 from schemas.xdr.normal_form import EXACT_DDL, NEEDS_EXACT, finish
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.sql import BINS_TYPE, NO_BINS, READ, columns, declared_bins, first_problem, pattern, quoted
-from schemas.xdr.text import SOURCE, TEXT, no_object, read_objects
-from schemas.xdr.values import BASE64, PLAIN_INTEGER, PLAIN_NUMBER, float_text, misfit, plain_container
+from schemas.xdr.text import IS_ODD, SOURCE, TEXT, no_object, read_objects
+from schemas.xdr.values import base64_text, float_text, misfit, plain_container, plain_integer, plain_number
 
 _DDL = (
     "struct<msg:string,`key`:array<variant>,gen:int,`exp`:bigint,lut:bigint,durable:boolean,"
@@ -48,14 +48,14 @@ def decode_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
         "_b": "CAST(NULL AS array<int>)" if options.image == "none" else f"CASE WHEN lower(_o.msg) = '{WRITE}' THEN _o.bins END",
         **({"_types": declared} if declared else {}),
     }
-    read = read_objects(frame, _DDL).select(*SOURCE, "_n", *columns(message))
+    read = read_objects(frame, _DDL).select(*SOURCE, *columns(message))
     no_bins = f"CASE WHEN _m.msg = '{WRITE}' AND _b IS NULL THEN {NO_BINS} END"
     if options.image == "none":
         return finish(read.select(*SOURCE, "_m", "_x", "_problem", *columns({"_fast": no_bins})), _PLACES)
-    seen = read.select("*", *columns({"_sound": f"coalesce({_sound(declared)}, false)"}))
+    seen = read.select("*", *columns({"_sound": f"coalesce({_sound(declared)}, false)", "_n": IS_ODD}))
     bins = {
         "_fast": f"CASE WHEN _sound THEN CAST(arrays_zip(_b.name, _b.type, _b.value) AS {BINS_TYPE}) ELSE {no_bins} END",
-        "_slow": f"CASE WHEN NOT _sound THEN {_each_bin(declared)} END",
+        "_slow": f"CASE WHEN NOT _sound AND _b IS NOT NULL THEN {_each_bin(declared)} END",
     }
     return finish(seen.select(*SOURCE, "_m", "_x", "_problem", *columns(bins)), _PLACES)
 
@@ -86,10 +86,10 @@ def _sound(declared: str | None) -> str:
     """Whether all bins are of the ordinary kind and fit their types at first sight; null or false send them to the slow path."""
     fits = (
         f"CASE b.type WHEN '{BinType.STR}' THEN b.value IS NOT NULL "
-        f"WHEN '{BinType.INT}' THEN b.value RLIKE {PLAIN_INTEGER} "
-        f"WHEN '{BinType.FLOAT}' THEN b.value RLIKE {PLAIN_NUMBER} "
+        f"WHEN '{BinType.INT}' THEN {plain_integer('b.value')} "
+        f"WHEN '{BinType.FLOAT}' THEN {plain_number('b.value')} "
         f"WHEN '{BinType.BOOL}' THEN b.value IN ('true', 'false') "
-        f"WHEN '{BinType.BLOB}' THEN length(b.value) % 4 = 0 AND b.value RLIKE {BASE64} "
+        f"WHEN '{BinType.BLOB}' THEN {base64_text('b.value')} "
         f"WHEN '{BinType.LIST}' THEN coalesce(b.ordered, 'false') = 'false' AND {plain_container('b.value', '[')} "
         f"WHEN '{BinType.MAP}' THEN b.`order` IS NULL AND {plain_container('b.value', '{')} "
         f"WHEN '{BinType.GEOJSON}' THEN {plain_container('b.value', '{')} END"

@@ -1,6 +1,6 @@
 """From a message's metadata and bins to the normal form of `schemas.events`: the checks every encoding shares, as Spark SQL.
 
-An encoding supplies a frame with the columns SOURCE and `_n` (see `schemas.xdr.text`) and
+An encoding supplies a frame with the columns SOURCE and
 
     _m        STRUCT<namespace STRING, set STRING, digest STRING, user_key VARIANT, msg STRING, gen INT, lut BIGINT, exp BIGINT,
               durable BOOLEAN>, msg in lower case; a member is null when it is absent, JSON null or of another kind. Null when
@@ -21,19 +21,23 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.digest import DIGEST_BYTES
 from schemas.events import DELETE, WRITE
 from schemas.version import GENERATIONS, MAX_LUT_MS
-from schemas.xdr.sql import first_problem, pattern, quoted
+from schemas.xdr.sql import columns, first_problem, quoted
 from schemas.xdr.text import SOURCE, TEXT, TOO_LONG_A_NUMBER
 
 OLDEST_LUT_MS = 10**11
 """Smaller values are seconds, not milliseconds: 10**11 ms is March 1973, 10**11 s the year 5138."""
 LAST_EXP_S = 10**11 - 1
-DIGEST_BASE64 = pattern("^[A-Za-z0-9+/]{27}=$")
 METADATA_MEMBERS = "namespace:string,`set`:string,digest:string,msg:string,gen:int,lut:bigint,`exp`:bigint,durable:boolean"
 _LAST_OF_EACH_NAME = (
     "transform(filter(_slow, (x, i) -> i = size(_slow) - array_position(reverse(_slow.name), x.name)), "
     "x -> named_struct('name', x.name, 'type', x.type, 'value', x.value))"
+)
+_USER_KEY = (
+    "CASE _k WHEN 'STRING' THEN named_struct('type', 'str', 'value', CAST(_m.user_key AS STRING)) "
+    "WHEN 'BIGINT' THEN named_struct('type', 'int', 'value', CAST(_m.user_key AS STRING)) END"
 )
 EXACT_DDL = "struct<gen:variant,lut:variant,`exp`:variant>"
 NEEDS_EXACT = "({m}.gen IS NULL OR {m}.lut IS NULL OR {m}.`exp` IS NULL)"
@@ -45,15 +49,17 @@ def finish(frame: DataFrame, places: Mapping[str, str]) -> DataFrame:
     places: where each member of `_m` stands in the message, for people: {"digest": "key[2]", ...}.
     """
     slow = "_slow" in frame.columns
+    derived = {"_d": "try_to_binary(_m.digest, 'base64')", "_k": "schema_of_variant(_m.user_key)"}
     problem = f"coalesce(_problem, {_metadata_problem(places)}{', array_min(_slow.problem)' if slow else ''})"
     bins = f"coalesce(_fast, {_LAST_OF_EACH_NAME})" if slow else "_fast"
-    checked = frame.select(*SOURCE, "_m", "_fast", *(["_slow"] if slow else []), F.expr(problem).alias("_p"))
+    kept = (*SOURCE, "_m", "_fast", *(["_slow"] if slow else []))
+    checked = frame.select(*kept, "_x", "_problem", *columns(derived)).select(*kept, "_d", "_k", F.expr(problem).alias("_p"))
     return checked.select(
         *SOURCE,
         "_m.namespace",
         F.expr("nullif(_m.`set`, '')").alias("set"),
-        F.expr("try_to_binary(_m.digest, 'base64')").alias("digest"),
-        F.expr(_user_key("_m.user_key")).alias("user_key"),
+        F.col("_d").alias("digest"),
+        F.expr(_USER_KEY).alias("user_key"),
         F.expr(f"CASE WHEN _m.msg IN ('{WRITE}', '{DELETE}') THEN _m.msg END").alias("op"),
         F.expr(f"CASE WHEN _m.msg = '{DELETE}' THEN _m.durable END").alias("durable"),
         # A server before 5.0 ships no lut, and old connectors print 0 for it: then the generation orders nothing either.
@@ -83,9 +89,9 @@ def _metadata_problem(places: Mapping[str, str]) -> str:
             f"concat({quoted('D104 ' + places['msg'] + ' is ')}, left(_m.msg, 32), ', neither write nor delete')",
         ),
         ("coalesce(_m.namespace, '') = ''", at("D105", "namespace", "is missing or empty: no namespace")),
-        (f"NOT coalesce(_m.digest, '') RLIKE {DIGEST_BASE64}", at("D105", "digest", "is not 20 bytes in Base64, 28 characters")),
+        (f"coalesce(octet_length(_d), 0) <> {DIGEST_BYTES}", at("D105", "digest", "is not 20 bytes in Base64, 28 characters")),
         (
-            "schema_of_variant(_m.user_key) NOT IN ('STRING', 'BIGINT', 'VOID')",
+            "_k NOT IN ('STRING', 'BIGINT', 'VOID')",
             at("D105", "user_key", "is neither text nor a 64-bit integer nor null"),
         ),
         (other_kind("lut"), at("D106", "lut", "is not a 64-bit integer: milliseconds since 1970")),
@@ -105,11 +111,4 @@ def _metadata_problem(places: Mapping[str, str]) -> str:
     )
 
 
-def _user_key(value: str) -> str:
-    return (
-        f"CASE schema_of_variant({value}) WHEN 'STRING' THEN named_struct('type', 'str', 'value', CAST({value} AS STRING)) "
-        f"WHEN 'BIGINT' THEN named_struct('type', 'int', 'value', CAST({value} AS STRING)) END"
-    )
-
-
-__all__ = ["DIGEST_BASE64", "EXACT_DDL", "LAST_EXP_S", "METADATA_MEMBERS", "NEEDS_EXACT", "OLDEST_LUT_MS", "finish"]
+__all__ = ["EXACT_DDL", "LAST_EXP_S", "METADATA_MEMBERS", "NEEDS_EXACT", "OLDEST_LUT_MS", "finish"]

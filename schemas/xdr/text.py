@@ -21,11 +21,12 @@ _PAIR = pattern(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _SURROGATE = pattern(r"\\u[dD][89a-fA-F]")
 # Escaped backslashes go first, or the text \\ud800 (a backslash and letters) would be taken for an escape.
 LONE_SURROGATE = rf"(contains({TEXT}, r'\u') AND regexp_replace(replace({TEXT}, r'\\', '.'), {_PAIR}, '.') RLIKE {_SURROGATE})"
-_MAYBE_NAN = f"(contains({TEXT}, 'NaN') OR contains({TEXT}, 'INF') OR contains({TEXT}, 'Infinity'))"
+IS_ODD = f"((contains({TEXT}, 'NaN') OR contains({TEXT}, 'Infinity')) AND try_parse_json({TEXT}) IS NULL)"
+"""SQL: whether the message holds bare NaN or infinities. A name for it: column `_n`."""
 
 
 def read_objects(frame: DataFrame, ddl: str) -> DataFrame:
-    """SOURCE, `_o` the value read as one JSON object of this type (null: it is none), `_n` whether it holds bare NaN or infinities.
+    """SOURCE, and `_o`: the value read as one JSON object of this type, or null when it is none.
 
     frame: columns of Spark's Kafka source.
     """
@@ -34,10 +35,8 @@ def read_objects(frame: DataFrame, ddl: str) -> DataFrame:
         f"CASE WHEN is_valid_utf8({TEXT}) AND NOT {LONE_SURROGATE} "
         f"THEN from_json(concat('[', {TEXT}, ',null]'), 'array<{ddl}>', {READ}) END"
     )
-    read = frame.select(
-        *source, F.expr(array).alias("_w"), F.expr(f"{_MAYBE_NAN} AND try_parse_json({TEXT}) IS NULL").alias("_n")
-    )
-    return read.select(*SOURCE, "_n", F.expr("CASE WHEN size(_w) = 2 AND _w[1] IS NULL THEN _w[0] END").alias("_o"))
+    read = frame.select(*source, F.expr(array).alias("_w"))
+    return read.select(*SOURCE, F.expr("CASE WHEN size(_w) = 2 AND _w[1] IS NULL THEN _w[0] END").alias("_o"))
 
 
 def no_object() -> str:
@@ -58,6 +57,7 @@ def no_object() -> str:
 
 
 __all__ = [
+    "IS_ODD",
     "LONE_SURROGATE",
     "SOURCE",
     "TEXT",

@@ -10,12 +10,24 @@ from schemas.xdr.text import TEXT, TOO_LARGE_FOR_DOUBLE
 
 INTEGER = pattern("^-?(0|[1-9][0-9]*)$")
 NUMBER = pattern("^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$")
-BASE64 = pattern("^[A-Za-z0-9+/]*={0,2}$")
-PLAIN_INTEGER = pattern("^-?(0|[1-9][0-9]{0,17})$")
-PLAIN_NUMBER = pattern("^-?(0|[1-9][0-9]{0,17})([.][0-9]{1,18})?([eE]-?[0-9]{1,2})?$")
-"""Numbers that fit their type at first sight."""
 QUOTED_TOKENS = """('"NaN"', '"Infinity"', '"-Infinity"')"""
 """How Spark prints bare NaN and infinities, and numbers too large for a double, when it reads them as text."""
+
+
+def plain_integer(value: str) -> str:
+    """SQL: whether a text is a 64-bit integer in its usual spelling."""
+    return f"{value} = CAST(try_cast({value} AS BIGINT) AS STRING)"
+
+
+def plain_number(value: str) -> str:
+    """SQL: whether a text is a finite number, spelled as Spark prints JSON numbers. (Spark would also cast ` 1`, `1d` and `NaN`.)"""
+    ends = f"{value} >= '-' AND {value} < ':' AND right({value}, 1) BETWEEN '0' AND '9'"
+    return f"({ends} AND abs(try_cast({value} AS DOUBLE)) < double('Infinity'))"
+
+
+def base64_text(value: str) -> str:
+    """SQL: whether a text is Base64 of the standard alphabet, padded."""
+    return f"(length({value}) % 4 = 0 AND try_to_binary({value}, 'base64') IS NOT NULL)"
 
 
 def plain_container(value: str, opening: str) -> str:
@@ -32,7 +44,7 @@ def float_text(kind: str, value: str) -> str:
 def misfit(kind: str, value: str) -> str:
     """SQL: why a bin's text does not fit its type, in words, or null when it does. Unknown types fit: the sinks decide.
 
-    kind, value: SQL STRINGs; a null value fits every type. Uses column `_n` of `schemas.xdr.text`.
+    kind, value: SQL STRINGs; a null value fits every type. Uses column `_n`, `schemas.xdr.text.IS_ODD`.
     """
     # Inside a container a bare token or an overflowing number has become the text "NaN" or "Infinity": no longer told apart.
     inside = (
@@ -51,7 +63,7 @@ def misfit(kind: str, value: str) -> str:
         f"WHEN abs(try_cast({value} AS DOUBLE)) = double('Infinity') THEN 'is a number too large for a double' END "
         f"WHEN {kind} = '{BinType.BOOL}' THEN CASE WHEN {value} NOT IN ('true', 'false') THEN 'is neither true nor false' END "
         f"WHEN {kind} IN ('{BinType.BLOB}', '{BinType.HLL}') THEN "
-        f"CASE WHEN length({value}) % 4 <> 0 OR NOT {value} RLIKE {BASE64} THEN 'is not Base64' END "
+        f"CASE WHEN NOT {base64_text(value)} THEN 'is not Base64' END "
         f"WHEN {kind} IN ('{BinType.LIST}', '{LIST_ORDERED}') THEN "
         f"CASE WHEN NOT startswith({value}, '[') THEN 'is not an array' {inside} END "
         f"WHEN {kind} IN ('{BinType.MAP}', '{BinType.GEOJSON}', '{MAP_KEY_ORDERED}', '{MAP_KEY_VALUE_ORDERED}') THEN "
@@ -59,4 +71,12 @@ def misfit(kind: str, value: str) -> str:
     )
 
 
-__all__ = ["BASE64", "INTEGER", "PLAIN_INTEGER", "PLAIN_NUMBER", "float_text", "misfit", "plain_container"]
+__all__ = [
+    "INTEGER",
+    "base64_text",
+    "float_text",
+    "misfit",
+    "plain_container",
+    "plain_integer",
+    "plain_number",
+]
