@@ -8,9 +8,9 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import ConfigError, Retryable
@@ -28,6 +28,15 @@ _SAME_NAME = frozenset(
         "sasl.kerberos.service.name",
         "client.id",
         "socket.connection.setup.timeout.ms",
+    }
+)
+_REFUSALS = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
 _JAAS_FIELD = re.compile(r"""\b(username|password)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s;"']+))""")
@@ -80,19 +89,24 @@ class Bounds(NamedTuple):
 
 
 class Broker:
-    """Metadata requests to one cluster. Every call raises Retryable E220 when no broker answers within `timeout_s`."""
+    """Metadata requests to one cluster.
+
+    Every call raises Retryable E220 when no broker answers within `timeout_s`, ConfigError E151 when the brokers refuse us.
+    """
 
     def __init__(self, settings: Mapping[str, str], timeout_s: float = 10.0) -> None:
         self.address = settings["bootstrap.servers"]
         self.timeout_s = timeout_s
-        self._admin = AdminClient({**settings, "log_level": 0, "socket.timeout.ms": int(timeout_s * 1000)}, logger=_LOG)
+        self._last: KafkaError | None = None
+        ours: dict[str, Any] = {"log_level": 0, "socket.timeout.ms": int(timeout_s * 1000), "error_cb": self._remember}
+        self._admin = AdminClient({**settings, **ours}, logger=_LOG)
 
     def partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:
         """Partition numbers by topic; a topic that does not exist is absent. Never creates one."""
         try:
             known = self._admin.list_topics(timeout=self.timeout_s).topics
         except KafkaException as error:
-            raise self._unreachable(error) from error
+            raise self._judged(error) from error
         return {topic: sorted(known[topic].partitions) for topic in topics if topic in known and not known[topic].error}
 
     def topics_matching(self, pattern: str) -> list[str]:
@@ -100,7 +114,7 @@ class Broker:
         try:
             known = self._admin.list_topics(timeout=self.timeout_s).topics
         except KafkaException as error:
-            raise self._unreachable(error) from error
+            raise self._judged(error) from error
         return sorted(topic for topic in known if re.fullmatch(pattern, topic))
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
@@ -114,7 +128,7 @@ class Broker:
                 if identity is not None:
                     found[name] = str(identity)
         except KafkaException as error:
-            raise self._unreachable(error) from error
+            raise self._judged(error) from error
         return found
 
     def bounds(self, partitions: Mapping[str, Iterable[int]]) -> Bounds:
@@ -134,11 +148,20 @@ class Broker:
             for position, future in self._admin.list_offsets(wanted, request_timeout=self.timeout_s).items():
                 answer.setdefault(position.topic, {})[position.partition] = future.result().offset
         except KafkaException as error:
-            raise self._unreachable(error) from error
+            raise self._judged(error) from error
         return answer
 
-    def _unreachable(self, error: KafkaException) -> Retryable:
-        return Retryable("E220", f"no answer from {self.address} within {self.timeout_s:g} s: {error.args[0].str()}")
+    def _remember(self, error: KafkaError) -> None:
+        """What the client says in the background: a refused login shows here only, the request itself just times out."""
+        self._last = error
+
+    def _judged(self, error: KafkaException) -> Retryable | ConfigError:
+        cause: KafkaError = error.args[0]
+        for said in (cause, self._last):
+            if said is not None and said.code() in _REFUSALS:
+                return ConfigError("E151", f"{self.address}: {said.str()}")
+        why = f"{cause.str()}; {self._last.str()}" if self._last is not None else cause.str()
+        return Retryable("E220", f"no answer from {self.address} within {self.timeout_s:g} s: {why}")
 
 
 class NewestOffsets:
@@ -182,7 +205,7 @@ class NewestOffsets:
                 if not answers:
                     answers = True
                     self._told(True, "")
-            except Retryable as error:
+            except (Retryable, ConfigError) as error:
                 if answers:
                     answers = False
                     self._told(False, str(error))

@@ -128,6 +128,8 @@ class _Application:
             if lane.state is LaneState.FAILED:
                 assert lane.error is not None
                 raise self._final(lane) from lane.error
+        if self._keeper.error is not None:
+            raise self._keeper.error
         seconds = time.monotonic() - started
         self._report.event("stopped", f"flow {self._flow.name} stopped after {duration(seconds)}", flow=self._flow.name)
 
@@ -138,6 +140,8 @@ class _Application:
             for lane in self._lanes:
                 lane.tend()
             if all(lane.over for lane in self._lanes) or any(lane.state is LaneState.FAILED for lane in self._lanes):
+                return
+            if self._keeper.error is not None:
                 return
             self._report.tick()
             self._stop.wait(TICK_S)

@@ -4,6 +4,7 @@ The driver's JVM gets its own session (setsid), so that Ctrl-C in a terminal rea
 dies with the driver: it reads its standard input and exits when that closes.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -95,9 +96,9 @@ def resolve_settings(overrides: Mapping[str, str], *, local_checkpoint: bool = T
     if not local_checkpoint:
         del settings[f"{_STREAMING}.checkpointFileManagerClass"]
     settings |= {name: str(value) for name, value in overrides.items()}
-    logging = f"-Dlog4j2.configurationFile={(Path(__file__).with_name('log4j2.xml')).as_uri()}"
+    quiet = f"-Dlog4j2.configurationFile={(Path(__file__).with_name('log4j2.xml')).as_uri()}"
     if "log4j2.configurationFile" not in settings["spark.driver.extraJavaOptions"]:
-        settings["spark.driver.extraJavaOptions"] += f" {logging}"
+        settings["spark.driver.extraJavaOptions"] += f" {quiet}"
     return settings
 
 
@@ -117,6 +118,8 @@ def build_session(
                  gone, so that a JVM that outlives a killed driver by a second still holds it.
     Raises:      ConfigError E110 without jars or Java.
     """
+    # A batch that raises is reported by whoever runs it; py4j would print each such error once more, with its traceback.
+    logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     settings = resolve_settings(overrides or {}, local_checkpoint=local_checkpoint)

@@ -89,6 +89,12 @@ _KINDS = (
         "Check the name and the brokers; create the topic, or start the shipper that creates it.",
     ),
     ErrorKind(
+        "E151",
+        "Kafka refuses us",
+        "The brokers refuse the login, the certificate, or the right to describe a topic.",
+        "Check source.options (security.protocol, SASL, TLS); the user needs the right to describe and read the topics.",
+    ),
+    ErrorKind(
         "E160",
         "Nothing to reconcile",
         "`millrace reconcile` found no two things of the flow to compare, or a table that was never written.",
