@@ -31,12 +31,14 @@ from sinks.delta.ledger import LedgerTable
 KILL_POINTS = (
     "fast:mid_sink events=40",  # some records of a batch written, others not
     "bulk:after_history",  # history appended, its account not yet kept
-    "fast:after_mirror after=5",  # the whole batch in the mirror, nothing else
-    "fast:after_journal after=5",  # everything done but Spark's own commit file
+    "fast:after_journal after=2",  # everything done but Spark's own commit file
 )
 FLOW = Path(__file__).resolve().parents[2] / "examples" / "payments.yaml"
 TOLERANCE_S = 3.0
 KILL_PATIENCE_S = 120.0
+STEADY_S = 15.0
+STEADY_PATIENCE_S = 120.0
+MAX_WORKLOAD_S = 1_800
 DRAIN_PATIENCE_S = 90.0
 POLL_S = 0.1
 
@@ -48,8 +50,8 @@ class DemoOptions:
     """What the demo is asked to do. aerospike, namespace: a real cluster to mirror into, instead of the embedded node."""
 
     seed: int = 1
-    rate: int = 600
-    seconds: int = 60
+    rate: int = 500
+    seconds: int = 30
     message_format: str = "json"
     aerospike: str | None = None
     namespace: str = "mirror"
@@ -138,7 +140,7 @@ class _Demo:
             began = time.monotonic()
             workload = self._start_workload(source)
             kills = self._crash_drivers()
-            account = self._finish_workload(workload, source)
+            account = self._finish_workload(workload, source, began)
             shipped = control.shipped(source, "payments")[0]
             self._drain(flow)
             seconds = time.monotonic() - began
@@ -158,10 +160,12 @@ class _Demo:
 
     def _start_workload(self, source: str) -> "subprocess.Popen[bytes]":
         options = self._options
-        self._say(f"Writing {options.rate:,} payment operations a second for {options.seconds} s (seed {options.seed}).")
+        self._say(
+            f"Writing {options.rate:,} payment operations a second, for {options.seconds} s or longer (seed {options.seed})."
+        )
         account = self._root / "workload.json"
         command = [sys.executable, "-m", "deploy.cli", "simulate", "payments", "--aerospike", source, "--namespace", "payments"]
-        command += ["--rate", str(options.rate), "--seconds", str(options.seconds), "--seed", str(options.seed)]
+        command += ["--rate", str(options.rate), "--seconds", str(MAX_WORKLOAD_S), "--seed", str(options.seed)]
         with (self._root / "workload.log").open("wb") as log:
             process = subprocess.Popen(
                 [*command, "--account", str(account), "--output", "json"],
@@ -194,11 +198,21 @@ class _Demo:
     def _events(self, lane: str) -> int:
         return sum(batch["outputs"][0]["events_in"] for batch in self._progress.batches(lane))
 
-    def _finish_workload(self, process: "subprocess.Popen[bytes]", source: str) -> dict[str, Any]:
-        said = time.monotonic()
+    def _finish_workload(self, process: "subprocess.Popen[bytes]", source: str, began: float) -> dict[str, Any]:
+        """Let the last driver run caught up for a while, then end the traffic and wait until all of it is in Kafka."""
+        said = resumed = time.monotonic()
+        steady_since: float | None = None
         while process.poll() is None:
-            if time.monotonic() - said > 5.0:
-                said = time.monotonic()
+            now = time.monotonic()
+            steady = bool(caught_up(self._progress.batches("fast", self._progress.driver)))
+            steady_since = steady_since or (now if steady else None)
+            if now - began > self._options.seconds and (
+                (steady_since is not None and now - steady_since > STEADY_S) or now - resumed > STEADY_PATIENCE_S
+            ):
+                process.terminate()
+                process.wait()
+            if now - said > 5.0:
+                said = now
                 self._say(f"  {self._line()}")
             time.sleep(POLL_S)
         if process.returncode:

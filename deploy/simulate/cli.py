@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +35,8 @@ def payments(
 ) -> None:
     """Cards, customers, merchants and transactions: updates, deletes, expiries, hot keys, every bin type.
 
-    The namespace should be empty, or hold this workload's records only. Exit status 1 when --verify finds a difference.
+    The namespace should be empty, or hold this workload's records only. Ctrl-C or SIGTERM ends the traffic early, in order, with
+    its account. Exit status 1 when --verify finds a difference.
     """
     from deploy.local.stack import Stack
     from deploy.simulate.account import totals
@@ -54,7 +58,10 @@ def payments(
     typer.echo(
         f"writing {count:,} operations into namespace {namespace!r} at {address}, {rate:g} a second (seed {seed})", err=True
     )
-    accounts = write(operations(seed, count), client, namespace, rate, lambda done: _progress(done, count))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    accounts = write(operations(seed, count), client, namespace, rate, _Progress(count), stop.is_set)
     wrong = differences(client, namespace, accounts) if verify else []
     found = {"seed": seed, "rate": rate, "seconds": seconds, "totals": totals(accounts), "differences": wrong[:20]}
     if account is not None:
@@ -70,9 +77,17 @@ def payments(
         raise typer.Exit(1)
 
 
-def _progress(done: int, count: int) -> None:
-    if done * 10 // count != (done - 1) * 10 // count or done % 10_000 < 1_000:
-        typer.echo(f"  {done:,} of {count:,}", err=True)
+class _Progress:
+    """A line every five seconds."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._said = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        if time.monotonic() - self._said >= 5.0:
+            self._said = time.monotonic()
+            typer.echo(f"  {done:,} of {self._count:,}", err=True)
 
 
 __all__ = ["app"]

@@ -101,11 +101,17 @@ class Worker(threading.Thread):
 
 
 def write(
-    operations: Iterable[Operation], client: Any, namespace: str, rate: float, told: Callable[[int], None] = lambda done: None
+    operations: Iterable[Operation],
+    client: Any,
+    namespace: str,
+    rate: float,
+    told: Callable[[int], None] = lambda done: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Account]:
     """Write all operations at `rate` per second, or as fast as the server takes them; returns the workers' accounts.
 
-    told: called about once a second with how many were sent. Raises what a worker could not get over.
+    told: called about once a second with how many were sent. stopped: asked before each operation; True ends the traffic early.
+    Raises what a worker could not get over.
     """
     workers = [Worker(client, namespace) for _ in range(WORKERS)]
     for worker in workers:
@@ -120,7 +126,7 @@ def write(
         if time.monotonic() - said >= 1.0:
             said = time.monotonic()
             told(number + 1)
-        if any(worker.error for worker in workers):
+        if stopped() or any(worker.error for worker in workers):
             break
     for worker in workers:
         worker.give(None)
