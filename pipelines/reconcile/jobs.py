@@ -101,7 +101,12 @@ def _as_events(state: DataFrame, scope: Scope) -> DataFrame:
 def _scan(namespace: Namespace, bucket: int, scope: Scope) -> dict[bytes, StoredRecord]:
     width = PARTITIONS // BUCKETS
     rows = scan_partitions(namespace.client, namespace.name, bucket * width, width)
-    return {row.digest: row for row in rows if row.set != namespace.ignored_set and scope.takes(row.set)}
+    return {row.digest: row for row in rows if not _ignored(row, namespace) and scope.takes(row.set)}
+
+
+def _ignored(row: StoredRecord, namespace: Namespace) -> bool:
+    """Whether the record is in the set that is nobody's data. Records without a set never are."""
+    return row.set is not None and row.set == namespace.ignored_set
 
 
 def _records(rows: pa.Table, now_s: float) -> dict[bytes, StoredRecord]:
