@@ -34,16 +34,16 @@ def decode_flat_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
         *columns({"_a": f"try_element_at(_o, {key})", "_f": f"from_json(try_element_at(_o, {key}), '{_METADATA_DDL}', {READ})"}),
     )
     declared = declared_bins(options.records, "_f.namespace", "_f.`set`")
-    bins_only = (
-        f"CASE WHEN map_keys(_o)[0] = {key} THEN slice(map_entries(_o), 2, size(_o)) "
-        f"ELSE filter(map_entries(_o), x -> x.key <> {key}) END"
-    )
+    first, rest = f"map_keys(_o)[0] = {key}", f"map_filter(_o, (k, v) -> k <> {key})"
+    names = f"CASE WHEN {first} THEN slice(map_keys(_o), 2, size(_o)) ELSE map_keys({rest}) END"
+    texts = f"CASE WHEN {first} THEN slice(map_values(_o), 2, size(_o)) ELSE map_values({rest}) END"
     message = {
         "_m": "CASE WHEN _f IS NOT NULL THEN named_struct('namespace', _f.namespace, 'set', _f.`set`, 'digest', _f.digest, "
         "'user_key', _f.userKey, 'msg', lower(_f.msg), 'gen', _f.gen, 'lut', _f.lut, 'exp', _f.`exp`, 'durable', _f.durable) END",
         "_x": f"CASE WHEN {NEEDS_EXACT.format(m='_f')} THEN from_json(_a, '{EXACT_DDL}', {READ}) END",
         "_problem": _problem(options.metadata_key),
-        "_e": f"CASE WHEN lower(_f.msg) = '{WRITE}' THEN {bins_only} END",
+        "_names": f"CASE WHEN lower(_f.msg) = '{WRITE}' THEN {names} END",
+        "_texts": f"CASE WHEN lower(_f.msg) = '{WRITE}' THEN {texts} END",
         **({"_types": declared} if declared else {}),
     }
     read = found.select(*SOURCE, *columns(message))
@@ -52,22 +52,16 @@ def decode_flat_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     if options.image == "none":
         no_bins = f"CASE WHEN _m.msg = '{WRITE}' THEN {NO_BINS} END"
         return finish(read.select(*SOURCE, "_m", "_x", "_problem", *columns({"_fast": no_bins})), places)
-    kinds = f"CASE WHEN NOT ({_SPACED}) THEN transform(_e, b -> {_kind_at_first_sight()}) END"
+    kinds = f"CASE WHEN NOT ({_SPACED}) THEN zip_with(_names, _texts, (k, v) -> {_kind_at_first_sight()}) END"
     if declared:
-        kinds = f"zip_with(_e, {kinds}, (b, t) -> {_declared_at_first_sight()})"
-    seen = read.select("*", *columns({"_t": kinds}))
-    judged = seen.select(
-        "*",
-        *columns(
-            {
-                "_sound": f"coalesce(NOT array_contains(_t, {_UNSURE}) AND size(array_distinct(_e.key)) = size(_e), false)",
-                "_n": IS_ODD,
-            }
-        ),
-    )
+        kinds = (
+            f"zip_with(zip_with(_names, {kinds}, (k, t) -> {_declared_at_first_sight()}), _texts, (t, v) -> {_checked_blob()})"
+        )
+    sound = f"coalesce(NOT array_contains(_kinds, {_UNSURE}) AND size(array_distinct(_names)) = size(_names), false)"
+    judged = read.select("*", *columns({"_kinds": kinds})).select("*", *columns({"_sound": sound, "_n": IS_ODD}))
     bins = {
-        "_fast": f"CASE WHEN _sound THEN CAST(arrays_zip(_e.key, _t, _e.value) AS {BINS_TYPE}) END",
-        "_slow": f"CASE WHEN NOT _sound AND _e IS NOT NULL THEN {_each_bin(key, declared)} END",
+        "_fast": f"CASE WHEN _sound THEN CAST(arrays_zip(_names, _kinds, _texts) AS {BINS_TYPE}) END",
+        "_slow": f"CASE WHEN NOT _sound AND _names IS NOT NULL THEN {_each_bin(key, declared)} END",
     }
     return finish(judged.select(*SOURCE, "_m", "_x", "_problem", *columns(bins)), places)
 
@@ -86,34 +80,38 @@ def _problem(key: str) -> str:
 
 
 def _kind_at_first_sight() -> str:
-    """The type of member `b` where the message's text alone proves it and the value fits; else "?".
+    """The type of member `k` with text `v` where the message's text alone proves it and the value fits; else "?".
 
     A text that is no JSON number, boolean or structure can only have been a string. Any other may have been one too, and is
     looked for behind its name: `"a":7` is a number when `"a":"` stands nowhere in the message, a string when `"a":` stands there once.
     """
-    member = "concat('\"', b.key, '\":')"
-    numeral = "b.value >= '-' AND b.value < ':' AND try_cast(b.value AS DOUBLE) IS NOT NULL"
+    member = "concat('\"', k, '\":')"
+    numeral = "v >= '-' AND v < ':' AND try_cast(v AS DOUBLE) IS NOT NULL"
     text_once = f"locate({member}, {TEXT}, 1 + locate({member}, {TEXT})) = 0"
     return (
-        f"CASE WHEN b.value IS NULL THEN {_UNSURE} "
-        f"WHEN NOT (b.value IN ('true', 'false') OR left(b.value, 1) IN ('[', '{{', '\"') OR {numeral}) THEN '{BinType.STR}' "
+        f"CASE WHEN v IS NULL THEN {_UNSURE} "
+        f"WHEN NOT (v IN ('true', 'false') OR left(v, 1) IN ('[', '{{', '\"') OR {numeral}) THEN '{BinType.STR}' "
         f"WHEN contains({TEXT}, concat({member}, '\"')) THEN CASE WHEN {text_once} THEN '{BinType.STR}' ELSE {_UNSURE} END "
-        f"WHEN NOT contains({TEXT}, concat({member}, left(b.value, 1))) THEN {_UNSURE} "
-        f"WHEN {plain_integer('b.value')} THEN '{BinType.INT}' WHEN b.value IN ('true', 'false') THEN '{BinType.BOOL}' "
-        f"WHEN contains(b.value, '.') AND {plain_number('b.value')} THEN '{BinType.FLOAT}' "
-        f"WHEN {plain_container('b.value', '[')} THEN '{BinType.LIST}' WHEN {plain_container('b.value', '{')} THEN '{BinType.MAP}' "
+        f"WHEN NOT contains({TEXT}, concat({member}, left(v, 1))) THEN {_UNSURE} "
+        f"WHEN {plain_integer('v')} THEN '{BinType.INT}' WHEN v IN ('true', 'false') THEN '{BinType.BOOL}' "
+        f"WHEN contains(v, '.') AND {plain_number('v')} THEN '{BinType.FLOAT}' "
+        f"WHEN {plain_container('v', '[')} THEN '{BinType.LIST}' WHEN {plain_container('v', '{')} THEN '{BinType.MAP}' "
         f"ELSE {_UNSURE} END"
     )
 
 
 def _declared_at_first_sight() -> str:
-    flow = "try_element_at(_types, b.key)"
+    """The declared type of bin `k` where inferred type `t` allows it, else "?"."""
+    flow = "try_element_at(_types, k)"
     return (
-        f"CASE WHEN coalesce({flow} = t, true) THEN t WHEN t = '{BinType.INT}' AND {flow} = '{BinType.FLOAT}' THEN '{BinType.FLOAT}' "
-        f"WHEN t = '{BinType.MAP}' AND {flow} = '{BinType.GEOJSON}' THEN '{BinType.GEOJSON}' "
-        f"WHEN t = '{BinType.STR}' AND {flow} IN ('{BinType.BLOB}', '{BinType.HLL}') "
-        f"AND {base64_text('b.value')} THEN {flow} ELSE {_UNSURE} END"
+        f"CASE WHEN coalesce({flow} = t, true) THEN t WHEN t = '{BinType.INT}' AND {flow} = '{BinType.FLOAT}' "
+        f"OR t = '{BinType.MAP}' AND {flow} = '{BinType.GEOJSON}' "
+        f"OR t = '{BinType.STR}' AND {flow} IN ('{BinType.BLOB}', '{BinType.HLL}') THEN {flow} ELSE {_UNSURE} END"
     )
+
+
+def _checked_blob() -> str:
+    return f"CASE WHEN t IN ('{BinType.BLOB}', '{BinType.HLL}') AND NOT {base64_text('v')} THEN {_UNSURE} ELSE t END"
 
 
 def _each_bin(key: str, declared: str | None) -> str:
@@ -121,16 +119,16 @@ def _each_bin(key: str, declared: str | None) -> str:
     kinds = f"filter(map_entries(from_json({TEXT}, 'map<string,variant>', {READ})), x -> x.key <> {key}).value"
     inferred = first_problem(
         # A value Spark stumbled over is null in one of the two readings.
-        ("b.value IS NULL OR is_variant_null(b.value) <> (b._e.value IS NULL)", "NULL"),
-        ("b._e.value IS NULL", f"'{NULL_TYPE}'"),
+        ("b.value IS NULL OR is_variant_null(b.value) <> (b._texts IS NULL)", "NULL"),
+        ("b._texts IS NULL", f"'{NULL_TYPE}'"),
         ("schema_of_variant(b.value) = 'STRING'", f"'{BinType.STR}'"),
-        ("b._e.value IN ('true', 'false')", f"'{BinType.BOOL}'"),
-        ("startswith(b._e.value, '[')", f"'{BinType.LIST}'"),
-        ("startswith(b._e.value, '{')", f"'{BinType.MAP}'"),
-        (f"b._e.value RLIKE {INTEGER}", f"'{BinType.INT}'"),
+        ("b._texts IN ('true', 'false')", f"'{BinType.BOOL}'"),
+        ("startswith(b._texts, '[')", f"'{BinType.LIST}'"),
+        ("startswith(b._texts, '{')", f"'{BinType.MAP}'"),
+        (f"b._texts RLIKE {INTEGER}", f"'{BinType.INT}'"),
         ("true", f"'{BinType.FLOAT}'"),
     )
-    typed = f"transform(arrays_zip(_e, {kinds}), b -> named_struct('name', b._e.key, 'type', {inferred}, 'value', b._e.value))"
+    typed = f"transform(arrays_zip(_names, _texts, {kinds}), b -> named_struct('name', b._names, 'type', {inferred}, 'value', b._texts))"
     if declared:
         typed = f"transform({typed}, b -> named_struct('name', b.name, 'type', {_as_declared()}, 'value', b.value))"
     problem = first_problem(
