@@ -1,1 +1,1 @@
-"""A workload a person recognises: cards, customers, merchants and their payments, written by the official client."""
+"""Workloads a person recognises, written with the official client, that account for what they wrote."""

@@ -1,93 +1,137 @@
-"""`millrace simulate payments`: write payment traffic into the source namespace, and account for it."""
+"""`millrace simulate`: workloads on the command line."""
 
 import json
-import os
 import signal
 import threading
 import time
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.validate import AsJson, Output
+from schemas.errors import ConfigError
 
-app = typer.Typer(name="simulate", help="Write a workload into a source namespace.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from deploy.simulate.account import Account
+    from sinks.aerospike.config import ClientConfig
+
+app = typer.Typer(
+    name="simulate",
+    help="Workloads that write to an Aerospike namespace and account for what they wrote.",
+    no_args_is_help=True,
+)
+
+UNSETTLED = 1
+INTERRUPTED = 130
 
 
 @app.callback()
 def simulate() -> None:
-    """Write a workload into a source namespace."""
+    """Keep `payments` a command of its own while it is the only one."""
 
 
 @app.command()
 def payments(
-    rate: Annotated[float, typer.Option(min=0.1, help="Operations per second.")] = 500.0,
-    seconds: Annotated[int, typer.Option(min=1, help="How long, in seconds; rate times seconds operations are written.")] = 30,
-    seed: Annotated[int, typer.Option(help="The same seed, rate and seconds write the same operations.")] = 1,
+    rate: Annotated[int, typer.Option(min=1, help="Operations a second.")] = 500,
+    seconds: Annotated[int, typer.Option(min=1, help="How long; rate times seconds operations are written.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same operations.")] = 1,
     aerospike: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where to write. Default: MILLRACE_AEROSPIKE, else the local stack.")
+        str | None,
+        typer.Option(envvar="MILLRACE_AEROSPIKE", metavar="HOST:PORT", help="Default: the node of the local stack."),
     ] = None,
-    namespace: Annotated[str, typer.Option(help="Namespace to write into.")] = "payments",
-    account: Annotated[Path | None, typer.Option(help="Write the account of what was written to this file, as JSON.")] = None,
+    namespace: Annotated[str, typer.Option(help="Where to write; it must allow records to expire.")] = "payments",
+    account: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every record's expected state here, as JSON.")
+    ] = None,
     verify: Annotated[bool, typer.Option(help="Scan the namespace afterwards and compare it with the account.")] = True,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Batches under way at once.")] = 4,
     output: AsJson = Output.TEXT,
 ) -> None:
-    """Cards, customers, merchants and transactions: updates, deletes, expiries, hot keys, every bin type.
+    """Write customers, cards, merchants and transactions with updates, deletes, expiries, hot keys and every bin type.
 
-    The namespace should be empty, or hold this workload's records only. Ctrl-C or SIGTERM ends the traffic early, in order, with
-    its account. Exit status 1 when --verify finds a difference.
+    The namespace should be empty, or hold this workload's records only. SIGTERM ends the traffic early and in order, with its
+    account and the comparison. Exit status 0 when the outcome of every operation is known and the namespace is as the account
+    says, 1 when not, 130 when interrupted.
     """
-    from deploy.local.stack import Stack
-    from deploy.simulate.account import totals
+    from deploy.simulate.account import Account
     from deploy.simulate.payments import operations
     from deploy.simulate.verify import differences
-    from deploy.simulate.writer import write
-    from schemas.errors import ConfigError
-    from sinks.aerospike.config import ClientConfig
+    from deploy.simulate.writer import Pace, Writer
     from sinks.aerospike.connection import client_for
 
-    address = aerospike or os.environ.get("MILLRACE_AEROSPIKE") or Stack().status().aerospike.address
-    if not address or ":" not in address:
-        raise ConfigError(
-            "E110", "no Aerospike to write to", remedy="Start one with `millrace local up`, or give --aerospike HOST:PORT."
-        )
-    host, _, port = address.rpartition(":")
-    client = client_for(ClientConfig(hosts=((host, int(port), None),)))
-    count = int(rate * seconds)
-    typer.echo(
-        f"writing {count:,} operations into namespace {namespace!r} at {address}, {rate:g} a second (seed {seed})", err=True
-    )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    accounts = write(operations(seed, count), client, namespace, rate, _Progress(count), stop.is_set)
-    wrong = differences(client, namespace, accounts) if verify else []
-    found = {"seed": seed, "rate": rate, "seconds": seconds, "totals": totals(accounts), "differences": wrong[:20]}
+    address = aerospike or _local_address()
+    config = _client_config(address)
+    if account is not None and not account.absolute().parent.is_dir():
+        raise ConfigError("E145", f"the folder of {account} does not exist")
+    kept = Account()
+    client = client_for(config)
+    writer = Writer(client, namespace, kept, workers=workers)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    began = time.monotonic()
+    interrupted = False
+    try:
+        writer.write_all(takewhile(lambda _: not stopped.is_set(), operations(seed, rate * seconds)), Pace(rate))
+    except KeyboardInterrupt:
+        interrupted = True
+    writer.finish()
+    took_s = time.monotonic() - began
+    about: dict[str, Any] = {"workload": "payments", "rate": rate, "seconds": seconds, "seed": seed}
+    about |= {"aerospike": address, "namespace": namespace, "took_s": round(took_s, 3), "interrupted": interrupted}
+    wrong = differences(client, namespace, kept) if verify and not interrupted else []
+    about["differences"] = wrong[:20]
+    now_s = time.time()
     if account is not None:
-        account.write_text(json.dumps(found, indent=1) + "\n")
-    if output is Output.JSON:
-        typer.echo(json.dumps(found))
-    else:
-        typer.echo("wrote " + ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in totals(accounts).items()))
-        for line in wrong[:20]:
-            typer.echo(f"  {line}", err=True)
+        kept.save(account, now_s, **about)
+    _print(kept, now_s, about, output)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
     if wrong:
         typer.echo(f"{len(wrong):,} records are not as written", err=True)
-        raise typer.Exit(1)
+    if wrong or not kept.clean:
+        raise typer.Exit(UNSETTLED)
 
 
-class _Progress:
-    """A line every five seconds."""
+def _client_config(address: str) -> "ClientConfig":
+    from sinks.aerospike.config import ClientConfig
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._said = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        if time.monotonic() - self._said >= 5.0:
-            self._said = time.monotonic()
-            typer.echo(f"  {done:,} of {self._count:,}", err=True)
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError("E145", f"{address!r} is not host:port")
+    return ClientConfig(hosts=((host, int(port), None),))
 
 
-__all__ = ["app"]
+def _local_address() -> str:
+    from deploy.local.stack import Stack
+
+    address = Stack().status().aerospike.address
+    if not address:
+        raise ConfigError("E142", "no Aerospike was named and the local stack has none running")
+    return address
+
+
+def _print(account: "Account", now_s: float, about: dict[str, Any], output: Output) -> None:
+    totals = account.totals(now_s)
+    if output is Output.JSON:
+        typer.echo(json.dumps({**about, "totals": totals, "contradictions": account.contradictions}, ensure_ascii=False))
+        return
+    done, took_s = totals["operations"], about["took_s"]
+    typer.echo(
+        f"payments, seed {about['seed']}: {done:,} operations in {took_s:.1f} s ({done / max(took_s, 0.001):,.0f} a second)"
+    )
+    parts = [f"{totals[name]:,} {name}" for name in ("writes", "updates", "deletes", "touches")]
+    typer.echo(f"  {', '.join(parts)}; {totals['found_nothing']:,} found their record gone")
+    typer.echo(f"  {totals['expiring']:,} set an expiry, {totals['created_again']:,} wrote a deleted record again")
+    records = totals["records"]
+    now = ", ".join(f"{number:,} {state}" for state, number in records.items() if state != "ever")
+    typer.echo(f"  {records['ever']:,} records: {now}")
+    typer.echo(f"  {totals['in_doubt']:,} answers in doubt, {totals['unresolved']:,} never resolved")
+    for line in about["differences"]:
+        typer.echo(f"  {line}", err=True)
+    for line in account.contradictions[:10]:
+        typer.echo(f"  contradiction: {line}", err=True)
+
+
+__all__ = ["app", "payments"]
