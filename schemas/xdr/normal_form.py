@@ -79,7 +79,8 @@ def _metadata_problem(places: Mapping[str, str]) -> str:
         return f"concat({quoted(f'{code} {places[member]} is ')}, _m.`{member}`, {quoted(words)})"
 
     def other_kind(member: str) -> str:
-        return f"_m.`{member}` IS NULL AND (NOT is_variant_null(_x.`{member}`) OR {TEXT} RLIKE {TOO_LONG_A_NUMBER})"
+        there = f"_x.`{member}` IS NOT NULL AND NOT is_variant_null(_x.`{member}`)"  # is_variant_null(NULL) is false
+        return f"_m.`{member}` IS NULL AND ({there} OR {TEXT} RLIKE {TOO_LONG_A_NUMBER})"
 
     write = f"_m.msg = '{WRITE}'"
     return first_problem(
