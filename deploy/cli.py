@@ -5,7 +5,10 @@ Command modules are imported here, so they import nothing heavy at the top: `mil
 
 import inspect
 import re
+import atexit
+import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -71,5 +74,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def entry() -> NoReturn:
+    """The process's way in and out: `main`, exit handlers, then gone with its status.
+
+    The interpreter's own end would cut daemon threads of C++ libraries in the middle of a call, which now and then aborts the
+    process and with it the exit status somebody waits for.
+    """
+    status = main()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

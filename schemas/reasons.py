@@ -40,7 +40,9 @@ _REASONS = (
     ),
     Reason("D207", "set name too long", "The set name is longer than Aerospike's 63 bytes."),
     Reason("D208", "reserved bin name", "A bin name begins with `_mr_`, which the mirror keeps for itself."),
-    Reason("D209", "unknown bin type", "A bin has a type this version of Millrace does not know; Delta outputs keep it as it came."),
+    Reason(
+        "D209", "unknown bin type", "A bin has a type this version of Millrace does not know; Delta outputs keep it as it came."
+    ),
 )
 
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _REASONS}
