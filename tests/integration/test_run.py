@@ -21,7 +21,7 @@ from tests.support.flow_process import FlowProcess, ledger_of, run_once
 from tests.support.kafka import produce
 from tests.support.typed_json import Change, final_state
 
-pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(2400)]
 OUTPUTS = ("mirror", "history")
 
 

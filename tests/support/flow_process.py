@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tests.support.spark import ROOT
 
-START_S = 240.0
+START_S = 600.0
 """Patience with a JVM on a machine that does other things, too."""
 
 Line = dict[str, Any]
