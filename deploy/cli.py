@@ -3,10 +3,10 @@
 Command modules are imported here, so they import nothing heavy at the top: `millrace --help` must not wait for Spark.
 """
 
-import inspect
-import re
 import atexit
+import inspect
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -16,7 +16,7 @@ from deploy import doctor
 from deploy.demo import cli as demo
 from deploy.local import cli as local
 from deploy.simulate import cli as simulate
-from pipelines.cli import explain, ledger, reconcile, run, validate
+from pipelines.cli import decode, explain, ledger, reconcile, run, validate
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
 
 EXIT_CODES: dict[type[MillraceError], int] = {ConfigError: 2, Retryable: 3, InDoubt: 3, Terminal: 4}
@@ -34,6 +34,7 @@ app = typer.Typer(
 
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
+app.command("decode")(decode.decode)
 app.command("run")(run.run)
 app.command("ledger")(ledger.ledger)
 app.command("reconcile")(reconcile.reconcile)

@@ -1,0 +1,103 @@
+"""`millrace decode FILE`: how one message is read, by the code that reads streams."""
+
+import json
+import sys
+from base64 import b64encode
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pyspark.sql import Row
+
+    from schemas.xdr.options import DecodeOptions
+
+DEAD = 1
+
+
+class Format(StrEnum):
+    """The connector's value encodings Millrace reads."""
+
+    JSON = "json"
+    FLAT_JSON = "flat-json"
+
+
+def decode(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The message's value, as its bytes are; - for standard input.")],
+    message_format: Annotated[Format, typer.Option("--format", help="The connector's value encoding.")] = Format.JSON,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", metavar="K", help="The message's Kafka key, as its bytes are.")
+    ] = None,
+    metadata_key: Annotated[str, typer.Option(help="flat-json: the member that holds the metadata.")] = "metadata",
+    flow: Annotated[Path | None, typer.Option(help="Read as this flow does: format, metadata key, declared bins.")] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Every line of FILE is a message.")] = False,
+) -> None:
+    """Show how a message is read: the event as JSON with types, or why it would be a dead letter, and where it is wrong.
+
+    Starts a small Spark on this machine, because that is what reads the stream. Exit status 0 when every message can be read, 1
+    when one would be a dead letter, 2 when a file is missing.
+    """
+    from pipelines.session import build_session, close_session
+
+    values = _messages(file, lines)
+    key = _bytes(key_file) if key_file else None
+    options = _options(message_format.value, metadata_key, flow)
+    typer.echo("starting Spark to read it ...", err=True)
+    session = build_session("millrace decode", {"spark.log.level": "ERROR"}, "local[1]")
+    try:
+        from schemas.xdr.decode import decode as read
+
+        rows = [("message", 0, place, None, key, value) for place, value in enumerate(values, 1)]
+        ddl = "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY"
+        found = read(session.createDataFrame(rows, ddl), options).orderBy("offset").collect()
+    finally:
+        close_session(session)
+    for row in found:
+        typer.echo(json.dumps(_shown(row), indent=None if lines else 2, ensure_ascii=False))
+    if any(row["error"] is not None for row in found):
+        raise typer.Exit(DEAD)
+
+
+def _messages(file: str, lines: bool) -> list[bytes]:
+    data = sys.stdin.buffer.read() if file == "-" else _bytes(Path(file))
+    if not lines:
+        return [data.removesuffix(b"\n")]
+    return [line for line in data.split(b"\n") if line.strip()]
+
+
+def _bytes(path: Path) -> bytes:
+    from schemas.errors import ConfigError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError("E100", f"cannot be read: {error.strerror}", remedy="Check the path.", file=path) from None
+
+
+def _options(message_format: str, metadata_key: str, flow: Path | None) -> "DecodeOptions":
+    from pipelines.flow import load_flow
+    from schemas.xdr.options import DecodeOptions
+
+    return load_flow(flow).decode_options() if flow else DecodeOptions(format=message_format, metadata_key=metadata_key)
+
+
+def _shown(row: "Row") -> dict[str, Any]:
+    """The event with types, or the dead letter."""
+    if row["error"] is not None:
+        from schemas.reasons import REASONS
+
+        code = row["error"]["code"]
+        reason = REASONS[code]
+        return {"dead_letter": code, "reason": reason.title, "detail": row["error"]["detail"], "meaning": reason.meaning}
+    event: dict[str, Any] = {name: row[name] for name in ("op", "namespace", "set")}
+    event["digest"] = b64encode(row["digest"]).decode()
+    event["user_key"] = row["user_key"].asDict() if row["user_key"] is not None else None
+    event |= {name: row[name] for name in ("gen", "lut_ms", "exp_s", "durable")}
+    if row["bins"] is not None:
+        event["bins"] = {entry["name"]: {"type": entry["type"], "value": entry["value"]} for entry in row["bins"]}
+    return event
+
+
+__all__ = ["decode"]
