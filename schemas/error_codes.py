@@ -215,6 +215,12 @@ _KINDS = (
         "Name the topic again, or start over with a new checkpoint.",
     ),
     ErrorKind(
+        "E440",
+        "Aerospike refuses every record",
+        "The cluster answers in a way no retry can change: unknown namespace, missing right, unsupported feature.",
+        "Mend the option, the user's role or the server setting named in the message, then start again: nothing is lost.",
+    ),
+    ErrorKind(
         "E490",
         "The demo could not be carried out",
         "A step of `millrace demo` did not happen: a kill that never came, a driver or the workload that failed, a stalled drain.",

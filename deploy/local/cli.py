@@ -138,7 +138,11 @@ def env(folder: Folder = None) -> None:
     from deploy.local.stack import Stack
 
     status = Stack(folder).status()
-    for name, part in (("MILLRACE_KAFKA", status.kafka), ("MILLRACE_AEROSPIKE", status.aerospike)):
+    for name, part in (
+        ("MILLRACE_KAFKA", status.kafka),
+        ("MILLRACE_AEROSPIKE", status.aerospike),
+        ("MILLRACE_MIRROR", status.aerospike),
+    ):
         print(f"export {name}={part.address}" if part.healthy else f"unset {name}")
     if not status.healthy:
         raise typer.Exit(1)

@@ -82,7 +82,7 @@ def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconcilia
     """Compare source with mirrors, histories with mirrors, and account for every offset the histories have read.
 
     tolerance_s: how far expiries may be apart, in seconds.
-    Raises: ConfigError E160 when there is nothing to compare, Retryable E210, Terminal E420 from scans.
+    Raises: ConfigError E160 when there is nothing to compare, Retryable E210, Terminal E440 from scans.
     """
     mirrors = {name: out for name, out in flow.all_outputs().items() if isinstance(out, AerospikeMirror)}
     histories = {name: out for name, out in flow.all_outputs().items() if isinstance(out, DeltaHistory)}

@@ -222,7 +222,7 @@ class _Call:
 
     def _setup_error(self, code: int, message: str) -> None:
         raise Terminal(
-            "E420",
+            "E440",
             f"Aerospike answered {code}" + (f" ({message})" if message else "") + " to a write that no repetition can mend",
             output=self._config.name,
             namespace=self._config.namespace,

@@ -33,7 +33,7 @@ class StoredRecord(NamedTuple):
 def scan_partitions(config: ClientConfig, namespace: str, first: int, count: int) -> Iterator[StoredRecord]:
     """Every live record of partitions [first, first + count) of `namespace`, all sets.
 
-    Holds that range in memory: choose it small. Raises Retryable E210, or Terminal E420 when the scan itself is refused.
+    Holds that range in memory: choose it small. Raises Retryable E210, or Terminal E440 when the scan itself is refused.
     """
     query = client_for(config).query(namespace)
     policy = {"partition_filter": {"begin": first, "count": count}, "total_timeout": 0, "max_retries": 3}
@@ -41,7 +41,7 @@ def scan_partitions(config: ClientConfig, namespace: str, first: int, count: int
         rows = query.results(policy=policy)
     except ex.AerospikeError as error:
         kind = Retryable if answer(error.code or -1) in (Answer.AGAIN, Answer.SLOW_DOWN) else Terminal
-        code = "E210" if kind is Retryable else "E420"
+        code = "E210" if kind is Retryable else "E440"
         raise kind(
             code, f"scan failed: {error.msg} (code {error.code})", namespace=namespace, partitions=f"{first}+{count}"
         ) from None
