@@ -223,7 +223,7 @@ _KINDS = (
     ErrorKind(
         "E490",
         "The demo could not be carried out",
-        "A step of `millrace demo` did not happen: a kill that never came, a driver or the workload that failed, a stalled drain.",
+        "A step of `millrace demo` did not happen: a kill that never came, a driver or workload that failed, a stalled drain.",
         "Read the log named in the message; run it again with KEEP=1 to look at what it leaves.",
     ),
 )
