@@ -35,11 +35,11 @@ KILL_POINTS = (
 )
 FLOW = Path(__file__).resolve().parents[2] / "examples" / "payments.yaml"
 TOLERANCE_S = 3.0
-KILL_PATIENCE_S = 120.0
+KILL_PATIENCE_S = 300.0
 STEADY_S = 15.0
 STEADY_PATIENCE_S = 120.0
 MAX_WORKLOAD_S = 1_800
-DRAIN_PATIENCE_S = 90.0
+DRAIN_PATIENCE_S = 300.0
 POLL_S = 0.1
 
 Say = Callable[[str], None]

@@ -26,17 +26,16 @@ START_MS = int(time.time() * 1000) - 3_600_000
 
 
 def changes(set_name: str) -> list[Change]:
-    """Some records' lives, in a late and repeated order: every record's last version comes before an older one."""
+    """Some records' lives: of every record the last version comes first, the older ones in later micro-batches, the first twice."""
     lives = []
     for number in range(30):
         key = f"k{number}"
         life = [Change(key, START_MS + step * 10, step, {"step": step, "who": key}, set=set_name) for step in range(1, 5)]
         if number % 3 == 0:
             life.append(Change(key, START_MS + 50, 5, None, set=set_name))
-        lives.append([life[-1], *life[:-1], life[0]])
-    order = [change for life in lives for change in life]
+        lives.append(life)
     random.Random(3).shuffle(lives)
-    return order
+    return [life[-1] for life in lives] + [change for life in lives for change in [*life[:-1], life[0]]]
 
 
 @pytest.fixture
@@ -117,10 +116,10 @@ def test_a_lost_event_is_noticed(written: Callable[[type[AerospikeMirror]], Flow
     assert reconcile(flow, spark, 3.0).lost == 1
 
 
-@pytest.mark.parametrize("broken", [UnguardedMirror, ForgetfulMirror])
+@pytest.mark.parametrize(("broken", "at_least"), [(UnguardedMirror, 10), (ForgetfulMirror, 5)])
 def test_a_defence_switched_off_is_noticed(
-    written: Callable[[type[AerospikeMirror]], Flow], spark: SparkSession, broken: type[AerospikeMirror]
+    written: Callable[[type[AerospikeMirror]], Flow], spark: SparkSession, broken: type[AerospikeMirror], at_least: int
 ) -> None:
     found = reconcile(written(broken), spark, 3.0)
     assert not found.good
-    assert found.differing >= 10
+    assert found.differing >= at_least
