@@ -26,7 +26,7 @@ START_MS = int(time.time() * 1000) - 3_600_000
 
 
 def changes(set_name: str) -> list[Change]:
-    """Some records' lives: of every record the last version comes first, the older ones in later micro-batches, the first twice."""
+    """Some records' lives: of every record the last version comes first, older ones in later micro-batches, the first twice."""
     lives = []
     for number in range(30):
         key = f"k{number}"
