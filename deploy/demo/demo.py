@@ -42,6 +42,9 @@ MAX_WORKLOAD_S = 1_800
 DRAIN_PATIENCE_S = 300.0
 POLL_S = 0.1
 
+SHORT_LIVED = "-XX:TieredStopAtLevel=1"
+"""For JVMs that live for seconds: on two cores the optimising compiler would take more time than its code gives back."""
+
 Say = Callable[[str], None]
 
 
@@ -131,6 +134,7 @@ class _Demo:
             "MILLRACE_MIRROR": self._options.aerospike or source,
             "MILLRACE_MIRROR_NAMESPACE": self._options.namespace,
             "MILLRACE_FORMAT": self._options.message_format,
+            "JAVA_TOOL_OPTIONS": SHORT_LIVED,
             "PYTHONPATH": os.pathsep.join([str(FLOW.parents[1]), os.environ.get("PYTHONPATH", "")]),
         }
         with _working_in(self._root):
@@ -245,7 +249,8 @@ class _Demo:
         self, flow: Flow, kills: list[dict[str, Any]], account: dict[str, Any], shipped: dict[str, str], seconds: float
     ) -> DemoResult:
         self._say("Comparing source, mirror and history, record by record.")
-        session = build_session("millrace demo", flow.spark.overrides(), flow.spark.master)
+        settings = {"spark.driver.extraJavaOptions": f"-Xss16m {SHORT_LIVED}", **flow.spark.overrides()}
+        session = build_session("millrace demo", settings, flow.spark.master)
         try:
             found: Reconciliation = reconcile(flow, session, TOLERANCE_S)
         finally:

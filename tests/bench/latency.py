@@ -35,7 +35,7 @@ def measure(flow: Flow, flow_file: Path, topic: str, rate: float, seconds: float
     options = flow.lanes["fast"].outputs["mirror"]
     client = client_for(options.client())  # type: ignore[union-attr]
     watcher = _Watcher(client, options.namespace)  # type: ignore[union-attr]
-    with FlowProcess(flow_file) as driver:
+    with FlowProcess(flow_file, environment={"JAVA_TOOL_OPTIONS": ""}) as driver:
         driver.wait_for(lambda lines: any(line["kind"] == "started" for line in lines), "the flow to start")
         watcher.start()
         _produce(flow.source.servers, topic, rate, seconds, watcher)

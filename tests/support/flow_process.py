@@ -28,7 +28,8 @@ class FlowProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "deploy.cli", "run", str(flow), "--output", "json", *options],
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            # As in tests.support.spark: no optimising compiler for a JVM that lives for seconds.
+            env={**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1", **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
