@@ -35,9 +35,10 @@ _LAST_OF_EACH_NAME = (
     "transform(filter(_slow, (x, i) -> i = size(_slow) - array_position(reverse(_slow.name), x.name)), "
     "x -> named_struct('name', x.name, 'type', x.type, 'value', x.value))"
 )
+# The type is spelled so that Spark thinks it may be null: toArrow() stumbles over a struct that may be null around one that may not.
 _USER_KEY = (
-    "CASE _k WHEN 'STRING' THEN named_struct('type', 'str', 'value', CAST(_m.user_key AS STRING)) "
-    "WHEN 'BIGINT' THEN named_struct('type', 'int', 'value', CAST(_m.user_key AS STRING)) END"
+    "CASE WHEN _k IN ('STRING', 'BIGINT') THEN "
+    "named_struct('type', CASE _k WHEN 'STRING' THEN 'str' WHEN 'BIGINT' THEN 'int' END, 'value', CAST(_m.user_key AS STRING)) END"
 )
 EXACT_DDL = "struct<gen:variant,lut:variant,`exp`:variant>"
 NEEDS_EXACT = "({m}.gen IS NULL OR {m}.lut IS NULL OR {m}.`exp` IS NULL)"
