@@ -9,15 +9,15 @@ from deploy.demo.demo import KILL_POINTS, DemoOptions, run_demo
 pytestmark = [pytest.mark.spark, pytest.mark.stack]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_crashes_lose_double_and_change_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    result = run_demo(DemoOptions(seed=11, rate=250, seconds=30, folder=tmp_path / "demo"), said.append)
+    result = run_demo(DemoOptions(seed=11, rate=150, seconds=30, folder=tmp_path / "demo"), said.append)
     assert result.good, (result.verdict, result.ledger, result.reconciliation)
     assert [fired["point"] for fired in result.kill_evidence] == [point.split()[0] for point in KILL_POINTS], (
         "the faults really fired"
     )
-    assert result.events > 5_000
+    assert result.events > 3_000
     assert int(result.shipped["duplicates"]) > 0
     assert int(result.shipped["reordered"]) > 0
     mirror = next(row for row in result.ledger if row["output"] == "mirror")
