@@ -1,4 +1,4 @@
-"""XDR change messages as they arrive in Kafka: decoded in the JVM (`schemas.xdr.decode`) into the normal form of `schemas.events`,
+"""XDR change messages as they arrive in Kafka, decoded in the JVM (`schemas.xdr.decode`) to the normal form of `schemas.events`,
 and from there into Python objects in a worker (`schemas.xdr.arrow`).
 """
 

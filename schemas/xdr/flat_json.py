@@ -5,7 +5,7 @@ false -> bool, array -> list, object -> map, null -> null. What JSON cannot say 
 alike) only a declaration can.
 
 Spark gives exact texts (MAP<STRING, STRING>) without their kinds, or kinds (VARIANT) without exact texts: 3.0 becomes 3. So the
-texts are read, and whether `77` was text or a number is looked up in the message: `"name":"` stands there or not. Where one bin is
+texts are read, and whether `77` was text or a number is looked up in the message: `"name":"` stands there or not. Where a bin is
 not that simple (white space after a colon, escapes in a name, the same name further inside, odd numbers) the whole message is
 read a second time for its kinds.
 Facts: xdr-kafka message reference, 1.3 and cases 2, 5, 7, 9, 13, 18.
@@ -83,7 +83,8 @@ def _kind_at_first_sight() -> str:
     """The type of member `k` with text `v` where the message's text alone proves it and the value fits; else "?".
 
     A text that is no JSON number, boolean or structure can only have been a string. Any other may have been one too, and is
-    looked for behind its name: `"a":7` is a number when `"a":"` stands nowhere in the message, a string when `"a":` stands there once.
+    looked for behind its name: `"a":7` is a number when `"a":"` stands nowhere in the message, a string when `"a":` stands
+    there once.
     """
     member = "concat('\"', k, '\":')"
     numeral = "v >= '-' AND v < ':' AND try_cast(v AS DOUBLE) IS NOT NULL"
@@ -128,7 +129,8 @@ def _each_bin(key: str, declared: str | None) -> str:
         (f"b._texts RLIKE {INTEGER}", f"'{BinType.INT}'"),
         ("true", f"'{BinType.FLOAT}'"),
     )
-    typed = f"transform(arrays_zip(_names, _texts, {kinds}), b -> named_struct('name', b._names, 'type', {inferred}, 'value', b._texts))"
+    entry = f"named_struct('name', b._names, 'type', {inferred}, 'value', b._texts)"
+    typed = f"transform(arrays_zip(_names, _texts, {kinds}), b -> {entry})"
     if declared:
         typed = f"transform({typed}, b -> named_struct('name', b.name, 'type', {_as_declared()}, 'value', b.value))"
     problem = first_problem(

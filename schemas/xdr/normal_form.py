@@ -35,10 +35,11 @@ _LAST_OF_EACH_NAME = (
     "transform(filter(_slow, (x, i) -> i = size(_slow) - array_position(reverse(_slow.name), x.name)), "
     "x -> named_struct('name', x.name, 'type', x.type, 'value', x.value))"
 )
-# The type is spelled so that Spark thinks it may be null: toArrow() stumbles over a struct that may be null around one that may not.
+# The type is spelled so that Spark thinks it may be null: toArrow() stumbles over a nullable struct around one that is not.
 _USER_KEY = (
     "CASE WHEN _k IN ('STRING', 'BIGINT') THEN "
-    "named_struct('type', CASE _k WHEN 'STRING' THEN 'str' WHEN 'BIGINT' THEN 'int' END, 'value', CAST(_m.user_key AS STRING)) END"
+    "named_struct('type', CASE _k WHEN 'STRING' THEN 'str' WHEN 'BIGINT' THEN 'int' END, "
+    "'value', CAST(_m.user_key AS STRING)) END"
 )
 EXACT_DDL = "struct<gen:variant,lut:variant,`exp`:variant>"
 NEEDS_EXACT = "({m}.gen IS NULL OR {m}.lut IS NULL OR {m}.`exp` IS NULL)"

@@ -1,4 +1,4 @@
-"""What a decoder must be told about the messages: nothing in a Kafka record names its format, its bin policy or its lost types."""
+"""What a decoder must be told: nothing in a Kafka record names its format, its bin policy or its lost types."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Is the Kafka value one JSON object in sound UTF-8? Found out in Spark SQL, with a plain answer when it is not.
 
-Spark's own reader is lenient in ways that would change data in silence: it replaces invalid UTF-8 and unpaired surrogates by "?", stops
-at the end of the first JSON value, prints a number beyond the range of a double as the text "Infinity", and reads a value it stumbles
-over as null. So the value is read as the first element of `[value,null]`: whatever follows the object breaks the array or makes
+Spark's own reader is lenient in ways that would change data in silence: it replaces invalid UTF-8 and unpaired surrogates by "?",
+stops at the end of the first JSON value, prints a number beyond a double's range as the text "Infinity", and reads a value it
+stumbles over as null. So the value is read as the first element of `[value,null]`: whatever follows the object breaks the array or makes
 it longer; and every null is looked at twice by whoever relies on it.
 """
 

@@ -20,7 +20,7 @@ def plain_integer(value: str) -> str:
 
 
 def plain_number(value: str) -> str:
-    """SQL: whether a text is a finite number, spelled as Spark prints JSON numbers. (Spark would also cast ` 1`, `1d` and `NaN`.)"""
+    """SQL: whether a text is a finite number, spelled as Spark prints JSON numbers. (Spark would also cast ` 1`, `1d`, `NaN`.)"""
     ends = f"{value} >= '-' AND {value} < ':' AND right({value}, 1) BETWEEN '0' AND '9'"
     return f"({ends} AND abs(try_cast({value} AS DOUBLE)) < double('Infinity'))"
 
@@ -33,7 +33,8 @@ def base64_text(value: str) -> str:
 def plain_container(value: str, opening: str) -> str:
     """SQL: whether a list's or map's text needs no second look: right kind, no overflow possible, no member twice."""
     parses = f"(NOT contains({value}, '{{') OR try_parse_json({value}) IS NOT NULL)"
-    return f"(startswith({value}, '{opening}') AND NOT contains({value}, 'NaN\"') AND NOT contains({value}, 'Infinity\"') AND {parses})"
+    finite = f"NOT contains({value}, 'NaN\"') AND NOT contains({value}, 'Infinity\"')"
+    return f"(startswith({value}, '{opening}') AND {finite} AND {parses})"
 
 
 def float_text(kind: str, value: str) -> str:
@@ -50,7 +51,8 @@ def misfit(kind: str, value: str) -> str:
     inside = (
         f"WHEN NOT contains({value}, '{{') AND NOT contains({value}, 'N') AND NOT contains({value}, 'I') THEN NULL "
         f"WHEN _n AND {value} RLIKE '\"NaN\"|Infinity\"' THEN 'holds NaN or an infinity' "
-        f"WHEN contains({value}, 'Infinity\"') AND {TEXT} RLIKE {TOO_LARGE_FOR_DOUBLE} THEN 'holds a number too large for a double' "
+        f"WHEN contains({value}, 'Infinity\"') AND {TEXT} RLIKE {TOO_LARGE_FOR_DOUBLE} "
+        "THEN 'holds a number too large for a double' "
         f"WHEN try_parse_json({value}) IS NULL THEN 'holds one member twice, or cannot be read'"
     )
     return (

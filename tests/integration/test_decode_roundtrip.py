@@ -97,7 +97,12 @@ def back(spark: SparkSession, messages: list[bytes], options: DecodeOptions) -> 
 
 # One example is a whole Spark job of many events, so there are few and none is shrunk: the failing event is in the comparison.
 RUNS = settings(
-    max_examples=4, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True
+    max_examples=4,
+    phases=[Phase.generate],
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    print_blob=True,
 )
 
 
