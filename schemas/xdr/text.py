@@ -2,8 +2,8 @@
 
 Spark's own reader is lenient in ways that would change data in silence: it replaces invalid UTF-8 and unpaired surrogates by "?",
 stops at the end of the first JSON value, prints a number beyond a double's range as the text "Infinity", and reads a value it
-stumbles over as null. So the value is read as the first element of `[value,null]`: whatever follows the object breaks the array or makes
-it longer; and every null is looked at twice by whoever relies on it.
+stumbles over as null. So the value is read as the first element of `[value,null]`: whatever follows the object breaks the
+array or makes it longer; and every null is looked at twice by whoever relies on it.
 """
 
 from pyspark.sql import DataFrame
