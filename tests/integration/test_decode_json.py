@@ -30,7 +30,7 @@ SETTINGS = ["spark.sql.ansi.enabled", "spark.sql.caseSensitive"]
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_session_settings_change_no_event(spark: SparkSession, setting: str) -> None:
-    """A flow may override Spark's settings; what a message means must not depend on them (a dead letter's words may). Others are refused."""
+    """What a message means must not depend on settings a flow may replace (a dead letter's words may). Others are refused."""
     options, cases = golden("json")
     before = spark.conf.get(setting)
     assert before in ("true", "false")
