@@ -10,7 +10,7 @@ SPARK_JARS := $(JARS)/.spark-resolved
 KAFKA_JARS := $(JARS)/.kafka-resolved
 READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS)
 
-.PHONY: help setup demo test test-unit test-integration check format bench docs clean clean-all
+.PHONY: help setup demo test chaos test-unit test-integration check format bench docs clean clean-all
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is:"
@@ -26,7 +26,10 @@ demo: $(READY) ## the whole job with crashes, judged; SEED= AEROSPIKE=host:port 
 
 test: $(READY) ## all tests: unit, contract, integration, chaos; ARGS= goes to pytest
 	@echo "Running all tests: unit, contract, integration on a real broker, node and Spark, chaos."
-	@$(BIN)/python -m pytest --durations=15 $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" --durations=15 $(ARGS)
+
+chaos: $(READY) ## the longer proofs: outages of broker and node, crashes; ARGS= goes to pytest
+	@$(BIN)/python -m pytest tests/chaos tests/integration -m "long" --durations=15 $(ARGS)
 
 test-unit: $(READY) ## tests without network or Spark, in seconds; ARGS= goes to pytest
 	@$(BIN)/python -m pytest tests/unit -m "not spark and not stack" $(ARGS)

@@ -198,6 +198,7 @@ def test_sigterm_finishes_the_batches_and_a_second_driver_is_refused(bench: Benc
     assert_exact(bench, sent)
 
 
+@pytest.mark.long
 def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
     broker = start_broker(tmp_path / "kafka")
     node = start_node(tmp_path / "aerospike", ("mirror,nsup-period=1",))
