@@ -19,7 +19,7 @@ from schemas.xdr.normal_form import EXACT_DDL, METADATA_MEMBERS, NEEDS_EXACT, fi
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.sql import BINS_TYPE, NO_BINS, READ, columns, declared_bins, first_problem, quoted
 from schemas.xdr.text import IS_ODD, SOURCE, TEXT, no_object, read_objects
-from schemas.xdr.values import INTEGER, base64_text, float_text, misfit, plain_container, plain_integer, plain_number
+from schemas.xdr.values import INTEGER, NUMBER, base64_text, float_text, misfit, plain_container
 
 _METADATA_DDL = f"struct<{METADATA_MEMBERS},userKey:variant>"
 _SPACED = f"contains({TEXT}, '\": ')"
@@ -39,7 +39,7 @@ def decode_flat_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     texts = f"CASE WHEN {first} THEN slice(map_values(_o), 2, size(_o)) ELSE map_values({rest}) END"
     message = {
         "_m": "CASE WHEN _f IS NOT NULL THEN named_struct('namespace', _f.namespace, 'set', _f.`set`, 'digest', _f.digest, "
-        "'user_key', _f.userKey, 'msg', lower(_f.msg), 'gen', _f.gen, 'lut', _f.lut, 'exp', _f.`exp`, 'durable', _f.durable) END",
+        "'user_key', CAST(_f.userKey AS STRING), 'key_kind', coalesce(schema_of_variant(_f.userKey), 'VOID'), 'msg', lower(_f.msg), 'gen', _f.gen, 'lut', _f.lut, 'exp', _f.`exp`, 'durable', _f.durable) END",
         "_x": f"CASE WHEN {NEEDS_EXACT.format(m='_f')} THEN from_json(_a, '{EXACT_DDL}', {READ}) END",
         "_problem": _problem(options.metadata_key),
         "_names": f"CASE WHEN lower(_f.msg) = '{WRITE}' THEN {names} END",
@@ -87,17 +87,19 @@ def _kind_at_first_sight() -> str:
     there once.
     """
     member = "concat('\"', k, '\":')"
-    numeral = "v >= '-' AND v < ':' AND try_cast(v AS DOUBLE) IS NOT NULL"
     text_once = f"locate({member}, {TEXT}, 1 + locate({member}, {TEXT})) = 0"
+    # A cast that fails costs Spark 30 us; a regular expression 1 us, and only texts that begin like a number come to it.
+    numeral = f"v >= '-' AND v < ':' AND v RLIKE {NUMBER}"
     return (
         f"CASE WHEN v IS NULL THEN {_UNSURE} "
         f"WHEN NOT (v IN ('true', 'false') OR left(v, 1) IN ('[', '{{', '\"') OR {numeral}) THEN '{BinType.STR}' "
         f"WHEN contains({TEXT}, concat({member}, '\"')) THEN CASE WHEN {text_once} THEN '{BinType.STR}' ELSE {_UNSURE} END "
         f"WHEN NOT contains({TEXT}, concat({member}, left(v, 1))) THEN {_UNSURE} "
-        f"WHEN {plain_integer('v')} THEN '{BinType.INT}' WHEN v IN ('true', 'false') THEN '{BinType.BOOL}' "
-        f"WHEN contains(v, '.') AND {plain_number('v')} THEN '{BinType.FLOAT}' "
+        f"WHEN v IN ('true', 'false') THEN '{BinType.BOOL}' "
         f"WHEN {plain_container('v', '[')} THEN '{BinType.LIST}' WHEN {plain_container('v', '{')} THEN '{BinType.MAP}' "
-        f"ELSE {_UNSURE} END"
+        # Spark prints every double with a point; 18 digits fit in 64 bits.
+        f"WHEN left(v, 1) IN ('[', '{{', '\"') THEN {_UNSURE} WHEN contains(v, '.') THEN '{BinType.FLOAT}' "
+        f"WHEN length(v) <= 18 THEN '{BinType.INT}' ELSE {_UNSURE} END"
     )
 
 

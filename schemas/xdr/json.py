@@ -18,7 +18,7 @@ from schemas.xdr.text import IS_ODD, SOURCE, TEXT, no_object, read_objects
 from schemas.xdr.values import base64_text, float_text, misfit, plain_container, plain_integer, plain_number
 
 _DDL = (
-    "struct<msg:string,`key`:array<variant>,gen:int,`exp`:bigint,lut:bigint,durable:boolean,"
+    "struct<msg:string,`key`:array<string>,gen:int,`exp`:bigint,lut:bigint,durable:boolean,"
     "bins:array<struct<name:string,type:string,value:string,ordered:string,`order`:string>>>"
 )
 _PLACES = {
@@ -31,17 +31,24 @@ _PLACES = {
     "lut": "lut",
     "exp": "exp",
 }
+_KEY_KIND = (
+    "CASE WHEN _o.`key`[3] IS NULL THEN 'VOID' "
+    # Right behind the digest stands the user key, in quotes or not. Where white space or escapes hide it: read the key once more.
+    f"WHEN contains({TEXT}, concat('\"', _o.`key`[2], '\",\"', _o.`key`[3], '\"]')) THEN 'STRING' "
+    f"WHEN contains({TEXT}, concat('\"', _o.`key`[2], '\",', _o.`key`[3], ']')) AND {plain_integer('_o.`key`[3]')} THEN 'BIGINT' "
+    f"ELSE coalesce(schema_of_variant(from_json({TEXT}, 'struct<`key`:array<variant>>', {READ}).`key`[3]), 'unreadable') END"
+)
 _KNOWN_TYPES = ", ".join(map(quoted, BIN_TYPES))
 _TYPE_NAME = pattern("^[a-z][a-z0-9_-]*$")
 
 
 def decode_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     """Decode messages of the connector's format `json`; see `schemas.xdr.decode.decode`."""
-    part = "CASE WHEN size(_o.`key`) = 4 THEN CAST(_o.`key`[{}] AS STRING) END".format
-    declared = declared_bins(options.records, "CAST(get(_o.`key`, 0) AS STRING)", "CAST(get(_o.`key`, 1) AS STRING)")
+    part = "CASE WHEN size(_o.`key`) = 4 THEN _o.`key`[{}] END".format
+    declared = declared_bins(options.records, "get(_o.`key`, 0)", "get(_o.`key`, 1)")
     message = {
         "_m": f"named_struct('namespace', {part(0)}, 'set', {part(1)}, 'digest', {part(2)}, "
-        "'user_key', CASE WHEN size(_o.`key`) = 4 THEN _o.`key`[3] END, "
+        f"'user_key', {part(3)}, 'key_kind', CASE WHEN size(_o.`key`) = 4 THEN {_KEY_KIND} END, "
         "'msg', lower(_o.msg), 'gen', _o.gen, 'lut', _o.lut, 'exp', _o.`exp`, 'durable', _o.durable)",
         "_x": f"CASE WHEN {NEEDS_EXACT.format(m='_o')} THEN from_json({TEXT}, '{EXACT_DDL}', {READ}) END",
         "_problem": _problem(options),
@@ -98,9 +105,10 @@ def _sound(declared: str | None) -> str:
         f"WHEN '{BinType.GEOJSON}' THEN {plain_container('v', '{')} ELSE false END"
     )
     rules = [
-        "size(array_distinct(array_compact(_b.name))) = size(_b)",
-        "size(array_compact(_b.`order`)) = 0",
-        "size(array_remove(array_compact(_b.ordered), 'false')) = 0",
+        "size(array_distinct(_b.name)) = size(_b)",
+        "NOT array_contains(_b.name, '')",  # null when a name is missing
+        "array_join(_b.`order`, '') = ''",
+        "replace(array_join(_b.ordered, ''), 'false') = ''",
         f"NOT array_contains(zip_with(_b.type, _b.value, (t, v) -> coalesce({fits}, false)), false)",
     ]
     if declared:

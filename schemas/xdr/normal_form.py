@@ -2,13 +2,14 @@
 
 An encoding supplies a frame with the columns SOURCE and
 
-    _m        STRUCT<namespace STRING, set STRING, digest STRING, user_key VARIANT, msg STRING, gen INT, lut BIGINT, exp BIGINT,
-              durable BOOLEAN>, msg in lower case; a member is null when it is absent, JSON null or of another kind. Null when
-              the message has no metadata
-    _x        STRUCT<gen VARIANT, lut VARIANT, exp VARIANT>: the same members whatever their kind, where one of them is null in
-    `_m` _problem  STRING: what the encoding itself found wrong, or null _fast     ARRAY<STRUCT<name, type, value>>: the bins of
-    a write of the ordinary kind, found sound at first sight; else null _slow     ARRAY<STRUCT<name, type, value, problem>>: the
-    bins of every other write, each with its problem; else null. May be left out
+    _m        STRUCT<namespace STRING, set STRING, digest STRING, user_key STRING, key_kind STRING, msg STRING, gen INT,
+              lut BIGINT, exp BIGINT, durable BOOLEAN>. msg in lower case, key_kind as schema_of_variant says it ('VOID': none).
+              A member is null when it is absent, JSON null or of another kind; all is null when there is no metadata
+    _x        STRUCT<gen VARIANT, lut VARIANT, exp VARIANT>: these members whatever their kind, where one is null in `_m`
+    _problem  STRING: what the encoding itself found wrong, or null
+    _fast     ARRAY<STRUCT<name, type, value>>: the bins of a write of the ordinary kind, found sound at first sight; else null
+    _slow     ARRAY<STRUCT<name, type, value, problem>>: the bins of every other write, each with its problem; else null. May
+              be left out
 
 The first problem, in the order encoding, kind of event, identity, version, bins, makes the row a dead letter. What could be
 read stays in its columns all the same, so that a dead letter names its record.
@@ -37,9 +38,9 @@ _LAST_OF_EACH_NAME = (
 )
 # The type is spelled so that Spark thinks it may be null: toArrow() stumbles over a nullable struct around one that is not.
 _USER_KEY = (
-    "CASE WHEN _k IN ('STRING', 'BIGINT') THEN "
-    "named_struct('type', CASE _k WHEN 'STRING' THEN 'str' WHEN 'BIGINT' THEN 'int' END, "
-    "'value', CAST(_m.user_key AS STRING)) END"
+    "CASE WHEN _m.key_kind IN ('STRING', 'BIGINT') THEN "
+    "named_struct('type', CASE _m.key_kind WHEN 'STRING' THEN 'str' WHEN 'BIGINT' THEN 'int' END, "
+    "'value', _m.user_key) END"
 )
 EXACT_DDL = "struct<gen:variant,lut:variant,`exp`:variant>"
 NEEDS_EXACT = "({m}.gen IS NULL OR {m}.lut IS NULL OR {m}.`exp` IS NULL)"
@@ -51,11 +52,12 @@ def finish(frame: DataFrame, places: Mapping[str, str]) -> DataFrame:
     places: where each member of `_m` stands in the message, for people: {"digest": "key[2]", ...}.
     """
     slow = "_slow" in frame.columns
-    derived = {"_d": "try_to_binary(_m.digest, 'base64')", "_k": "schema_of_variant(_m.user_key)"}
     problem = f"coalesce(_problem, {_metadata_problem(places)}{', array_min(_slow.problem)' if slow else ''})"
     bins = f"coalesce(_fast, {_LAST_OF_EACH_NAME})" if slow else "_fast"
     kept = (*SOURCE, "_m", "_fast", *(["_slow"] if slow else []))
-    checked = frame.select(*kept, "_x", "_problem", *columns(derived)).select(*kept, "_d", "_k", F.expr(problem).alias("_p"))
+    checked = frame.select(*kept, "_x", "_problem", F.expr("try_to_binary(_m.digest, 'base64')").alias("_d")).select(
+        *kept, "_d", F.expr(problem).alias("_p")
+    )
     return checked.select(
         *SOURCE,
         "_m.namespace",
@@ -94,7 +96,7 @@ def _metadata_problem(places: Mapping[str, str]) -> str:
         ("coalesce(_m.namespace, '') = ''", at("D105", "namespace", "is missing or empty: no namespace")),
         (f"coalesce(octet_length(_d), 0) <> {DIGEST_BYTES}", at("D105", "digest", "is not 20 bytes in Base64, 28 characters")),
         (
-            "_k NOT IN ('STRING', 'BIGINT', 'VOID')",
+            "_m.key_kind NOT IN ('STRING', 'BIGINT', 'VOID')",
             at("D105", "user_key", "is neither text nor a 64-bit integer nor null"),
         ),
         (other_kind("lut"), at("D106", "lut", "is not a 64-bit integer: milliseconds since 1970")),

@@ -75,6 +75,7 @@ def misfit(kind: str, value: str) -> str:
 
 __all__ = [
     "INTEGER",
+    "NUMBER",
     "base64_text",
     "float_text",
     "misfit",
