@@ -39,7 +39,8 @@ def decode_flat_json(frame: DataFrame, options: DecodeOptions) -> DataFrame:
     texts = f"CASE WHEN {first} THEN slice(map_values(_o), 2, size(_o)) ELSE map_values({rest}) END"
     message = {
         "_m": "CASE WHEN _f IS NOT NULL THEN named_struct('namespace', _f.namespace, 'set', _f.`set`, 'digest', _f.digest, "
-        "'user_key', CAST(_f.userKey AS STRING), 'key_kind', coalesce(schema_of_variant(_f.userKey), 'VOID'), 'msg', lower(_f.msg), 'gen', _f.gen, 'lut', _f.lut, 'exp', _f.`exp`, 'durable', _f.durable) END",
+        "'user_key', CAST(_f.userKey AS STRING), 'key_kind', coalesce(schema_of_variant(_f.userKey), 'VOID'), "
+        "'msg', lower(_f.msg), 'gen', _f.gen, 'lut', _f.lut, 'exp', _f.`exp`, 'durable', _f.durable) END",
         "_x": f"CASE WHEN {NEEDS_EXACT.format(m='_f')} THEN from_json(_a, '{EXACT_DDL}', {READ}) END",
         "_problem": _problem(options.metadata_key),
         "_names": f"CASE WHEN lower(_f.msg) = '{WRITE}' THEN {names} END",

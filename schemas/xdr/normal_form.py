@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from schemas.digest import DIGEST_BYTES
 from schemas.events import DELETE, WRITE
 from schemas.version import GENERATIONS, MAX_LUT_MS
-from schemas.xdr.sql import columns, first_problem, quoted
+from schemas.xdr.sql import first_problem, quoted
 from schemas.xdr.text import SOURCE, TEXT, TOO_LONG_A_NUMBER
 
 OLDEST_LUT_MS = 10**11
