@@ -8,40 +8,119 @@ from typing import NamedTuple
 
 
 class Reason(NamedTuple):
-    """One reason code. `detail` of a dead letter adds the place and the kind of value, never a secret."""
+    """One reason code. `detail` of a dead letter adds the place and the kind of value, never a secret.
+
+    meaning: what is wrong with the message; remedy: what a person does, so that the next one is not.
+    """
 
     code: str
     title: str
     meaning: str
+    remedy: str
 
 
 _REASONS = (
-    Reason("D101", "null value", "The Kafka value is null: a tombstone from elsewhere; the connector never writes one."),
-    Reason("D102", "not JSON", "The bytes are not one JSON object, or not UTF-8."),
-    Reason("D103", "no metadata", "The message has no usable metadata: `msg`, `key` or the metadata object is missing."),
-    Reason("D104", "unknown event kind", "`msg` is neither write nor delete."),
-    Reason("D105", "bad identity", "Namespace missing, key not four parts, or digest not 20 bytes of Base64."),
-    Reason("D106", "bad version", "`gen`, `lut` or `exp` is not an integer in its range, or `lut` is in seconds."),
-    Reason("D107", "bad bin", "A bin is not well formed: name, type or value missing or contradictory."),
     Reason(
-        "D108", "bin value does not fit its type", "A bin's value cannot be read as the type the message or the flow declares."
+        "D101",
+        "null value",
+        "The Kafka value is null: a tombstone from elsewhere; the connector never writes one.",
+        "No change is missing. Find who else writes to the topic, and give the connector a topic of its own.",
     ),
-    Reason("D201", "bin name too long", "A bin name is longer than Aerospike's 15 bytes, or empty."),
+    Reason(
+        "D102",
+        "not JSON",
+        "The bytes are not one JSON object, or not UTF-8.",
+        "Set the connector to JSON or flat JSON, let nothing else write to the topic, and look for limits that cut messages.",
+    ),
+    Reason(
+        "D103",
+        "no metadata",
+        "The message has no usable metadata: `msg`, `key` or the metadata object is missing.",
+        "Make the flow's `source.format` and, for flat-json, `source.metadata_key` what the connector is set to.",
+    ),
+    Reason(
+        "D104",
+        "unknown event kind",
+        "`msg` is neither write nor delete.",
+        "Find who wrote the message: the connector, or a transform on the way, must give `msg` as write or delete.",
+    ),
+    Reason(
+        "D105",
+        "bad identity",
+        "Namespace missing, key not four parts, or digest not 20 bytes of Base64.",
+        "Find who wrote the message, or what rewrites it on the way: it must keep namespace, key and digest as they were.",
+    ),
+    Reason(
+        "D106",
+        "bad version",
+        "`gen`, `lut` or `exp` is not an integer in its range, or `lut` is in seconds.",
+        "Find what writes them so: `lut` is in milliseconds since 1970, `exp` in seconds, and `gen` stands beside `lut`.",
+    ),
+    Reason(
+        "D107",
+        "bad bin",
+        "A bin is not well formed: name, type or value missing or contradictory.",
+        "Make the flow's `source.format` what the connector is set to, and look for what rewrites messages on the way.",
+    ),
+    Reason(
+        "D108",
+        "bin value does not fit its type",
+        "A bin's value cannot be read as the type the message or the flow declares.",
+        "Where the flow declares the bin in `records`, declare the type it really has; else find who writes that value.",
+    ),
+    Reason(
+        "D201",
+        "bin name too long",
+        "A bin name is longer than Aerospike's 15 bytes, or empty.",
+        "Find who wrote the message, as Aerospike has no such bin: a transform that renames bins must keep to 1 to 15 bytes.",
+    ),
     Reason(
         "D202",
         "value the client would damage",
         "A string holds NUL or a lone surrogate, or a map key is not an integer, string or blob: it would be cut or dropped.",
+        "Write the value differently in the source: a blob holds any bytes, and map keys may be integers, strings or blobs.",
     ),
-    Reason("D203", "value out of range", "An integer needs more than 64 bits, or a time to live more than ten years."),
-    Reason("D204", "record too large", "The server refuses the record as too large."),
-    Reason("D205", "refused by the server", "The server refuses this record as written; the server's code is in the detail."),
     Reason(
-        "D206", "user key contradicts digest", "The digest of set and user key is not the event's digest: either may be damaged."
+        "D203",
+        "value out of range",
+        "An integer needs more than 64 bits, or a time to live more than ten years.",
+        "Write a smaller integer, or give the record a time to live within ten years or none at all.",
     ),
-    Reason("D207", "set name too long", "The set name is longer than Aerospike's 63 bytes."),
-    Reason("D208", "reserved bin name", "A bin name begins with `_mr_`, which the mirror keeps for itself."),
     Reason(
-        "D209", "unknown bin type", "A bin has a type this version of Millrace does not know; Delta outputs keep it as it came."
+        "D204",
+        "record too large",
+        "The server refuses the record as too large.",
+        "Give the mirror's namespace the record size limit of the source's, or make the record smaller.",
+    ),
+    Reason(
+        "D205",
+        "refused by the server",
+        "The server refuses this record as written; the server's code is in the detail.",
+        "Look that code up and read the server's log of the moment; mend the namespace's setting, or the record in the source.",
+    ),
+    Reason(
+        "D206",
+        "user key contradicts digest",
+        "The digest of set and user key is not the event's digest: either may be damaged.",
+        "Find what rewrites set, user key or digest on the way. `send_key: false` of the output does without a wrong user key.",
+    ),
+    Reason(
+        "D207",
+        "set name too long",
+        "The set name is longer than Aerospike's 63 bytes.",
+        "Find who wrote the message, as Aerospike has no such set: a transform that renames sets must keep to 63 bytes.",
+    ),
+    Reason(
+        "D208",
+        "reserved bin name",
+        "A bin name begins with `_mr_`, which the mirror keeps for itself.",
+        "Rename the bin in the source. If the source is itself a mirror, let XDR ignore its private bins.",
+    ),
+    Reason(
+        "D209",
+        "unknown bin type",
+        "A bin has a type this version of Millrace does not know; Delta outputs keep it as it came.",
+        "Update Millrace. If there is no version that knows the type, report it with the message.",
     ),
 )
 

@@ -78,10 +78,13 @@ def dead_letters_page() -> str:
         "`D1xx`: cannot be decoded; one letter whatever the number of lanes, `output` is null. `D2xx`: decoded, but the output",
         "named cannot hold it; the other outputs have it.",
         "",
-        "| code | reason | meaning |",
-        "| --- | --- | --- |",
+        "A letter is not tried again by itself. Once its cause is mended, the record's next change brings the whole record into",
+        "a mirror; to have that sooner, let the source write the record again.",
+        "",
+        "| code | reason | meaning | what to do |",
+        "| --- | --- | --- | --- |",
     ]
-    lines += [f"| {reason.code} | {reason.title} | {reason.meaning} |" for reason in REASONS.values()]
+    lines += [f"| {reason.code} | {reason.title} | {reason.meaning} | {reason.remedy} |" for reason in REASONS.values()]
     lines += ["", "## Columns", "", "| column | type |", "| --- | --- |"]
     lines += [f"| `{name}` | {kind} |" for name, kind in _columns(DEAD_LETTERS_DDL)]
     return "\n".join(lines) + "\n"

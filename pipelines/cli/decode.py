@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from schemas.xdr.options import DecodeOptions
 
 DEAD = 1
+_SAID_BY_FLOW = {"message_format": "--format", "metadata_key": "--metadata-key"}
+"""Options a flow replaces, by their parameters."""
 
 
 class Format(StrEnum):
@@ -25,25 +27,30 @@ class Format(StrEnum):
 
 
 def decode(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The message's value, as its bytes are; - for standard input.")],
     message_format: Annotated[Format, typer.Option("--format", help="The connector's value encoding.")] = Format.JSON,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", metavar="K", help="The message's Kafka key, as its bytes are.")
     ] = None,
     metadata_key: Annotated[str, typer.Option(help="flat-json: the member that holds the metadata.")] = "metadata",
-    flow: Annotated[Path | None, typer.Option(help="Read as this flow does: format, metadata key, declared bins.")] = None,
+    flow: Annotated[
+        Path | None, typer.Option(help="Read as this flow does: format, metadata key, declared bins; not beside those options.")
+    ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Every line of FILE is a message.")] = False,
 ) -> None:
-    """Show how a message is read: the event as JSON with types, or why it would be a dead letter, and where it is wrong.
+    """Show how a message is read: the event as JSON with types, or why it would be a dead letter, where, and what to do.
 
     Starts a small Spark on this machine, because that is what reads the stream. Exit status 0 when every message can be read, 1
-    when one would be a dead letter, 2 when a file is missing.
+    when one would be a dead letter, 2 when a file is missing or options contradict each other.
     """
     from pipelines.session import build_session, close_session
 
+    if flow:
+        _require_alone(context)
+    options = _options(message_format.value, metadata_key, flow)
     values = _messages(file, lines)
     key = _bytes(key_file) if key_file else None
-    options = _options(message_format.value, metadata_key, flow)
     typer.echo("starting Spark to read it ...", err=True)
     session = build_session("millrace decode", {"spark.log.level": "ERROR"}, "local[1]")
     try:
@@ -58,6 +65,21 @@ def decode(
         typer.echo(json.dumps(_shown(row), indent=None if lines else 2, ensure_ascii=False))
     if any(row["error"] is not None for row in found):
         raise typer.Exit(DEAD)
+
+
+def _require_alone(context: typer.Context) -> None:
+    """Refuse what a flow already says. An option that was not given has its default, which means nothing beside a flow."""
+    from schemas.errors import ConfigError
+
+    sources = {option: context.get_parameter_source(name) for name, option in _SAID_BY_FLOW.items()}
+    said = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if said:
+        given = " and ".join(said)
+        raise ConfigError(
+            "E101",
+            f"--flow already says how messages are read, and so {'does' if len(said) == 1 else 'do'} {given}",
+            remedy=f"Leave out {given} to read as the flow does, or leave out --flow.",
+        )
 
 
 def _messages(file: str, lines: bool) -> list[bytes]:
@@ -90,7 +112,14 @@ def _shown(row: "Row") -> dict[str, Any]:
 
         code = row["error"]["code"]
         reason = REASONS[code]
-        return {"dead_letter": code, "reason": reason.title, "detail": row["error"]["detail"], "meaning": reason.meaning}
+        detail = row["error"]["detail"]
+        return {
+            "dead_letter": code,
+            "reason": reason.title,
+            "detail": detail,
+            "meaning": reason.meaning,
+            "remedy": reason.remedy,
+        }
     event: dict[str, Any] = {name: row[name] for name in ("op", "namespace", "set")}
     event["digest"] = b64encode(row["digest"]).decode()
     event["user_key"] = row["user_key"].asDict() if row["user_key"] is not None else None

@@ -30,8 +30,9 @@ def test_every_code_is_explained_once() -> None:
     errors, letters = pages.errors_page(), pages.dead_letters_page()
     for code, kind in CATALOGUE.items():
         assert errors.count(f"### {code}: {kind.title}\n") == 1 and kind.remedy in errors
-    for code in REASONS:
+    for code, reason in REASONS.items():
         assert letters.count(f"| {code} |") == 1
+        assert reason.remedy.endswith(".") and f"| {reason.meaning} | {reason.remedy} |\n" in letters
 
 
 def test_nested_column_types_stay_whole() -> None:
