@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
+from pipelines.decoding import decoded
 from pipelines.outputs import Account
+from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence
 from sinks.delta.dead_letters import DeadLetters
 
@@ -15,19 +17,20 @@ class LaneLetters:
     """Appends the dead letters of one lane.
 
     owner:  whether messages that cannot be decoded are this lane's to keep; every lane counts them, one keeps them.
-    format: the source's encoding, kept with each letter so that it can be read again later.
+    options: how the messages are read; the encoding is kept with each letter so that it can be read again later.
     """
 
-    def __init__(self, table: DeadLetters, lane: str, format: str, *, owner: bool) -> None:
+    def __init__(self, table: DeadLetters, lane: str, options: DecodeOptions, *, owner: bool) -> None:
         self._table = table
         self._lane = lane
-        self._format = format
+        self._options = options
+        self._format = options.format
         self._owner = owner
 
     def append(self, frame: DataFrame, fence: Fence, accounts: Mapping[str, Account]) -> None:
         """Append what the batch owes; does nothing, and costs nothing, for a batch without dead letters.
 
-        frame: the batch, decoded; read once more only when undecoded messages did not come back with an account.
+        frame: the batch's messages; read once more only when undecoded ones did not come back with an account.
         """
         undecoded: pa.Table | None = None
         for output, account in accounts.items():
@@ -42,7 +45,7 @@ class LaneLetters:
         if undecoded is not None:
             self._table.append(undecoded, lane=self._lane, output=None, fence=fence, format=self._format)
         else:
-            self._table.append_undecoded(frame, lane=self._lane, fence=fence, format=self._format)
+            self._table.append_undecoded(decoded(frame, self._options), lane=self._lane, fence=fence, format=self._format)
 
 
 __all__ = ["LaneLetters"]

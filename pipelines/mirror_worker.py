@@ -1,4 +1,4 @@
-"""One partition of a micro-batch for a record sink, on an executor: Arrow in, one summary row and the dead letters out.
+"""One partition of a micro-batch for a record sink, on an executor: messages in, one summary row and the dead letters out.
 
 Runs in Spark's Python workers through `mapInArrow`. A sink's errors do not fail the task: they travel to the driver as a row that
 holds the pickled error, so the driver raises the very same object, nothing is read out of a traceback, and Spark's own task retry
@@ -13,18 +13,15 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipelines.decoding import MESSAGE, reader_of
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
-from schemas.xdr.arrow import events_from_arrow
 from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
 
 SUMMARY, DEAD, ERROR = "summary", "dead", "error"
 COUNTS = ("rows", "unselected", "applied", "superseded", "duplicate", "dead", "undecoded", "past_horizon")
-LETTER = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers", "namespace", "digest")
-"""Columns of a dead letter that are taken from the message as they are."""
 _COUNTED_AS = {
     Disposition.APPLIED: "applied",
     Disposition.SUPERSEDED: "superseded",
@@ -72,12 +69,14 @@ class MirrorWorker:
     """The function given to `mapInArrow`; holds everything a worker needs to know about the batch.
 
     sink:              the pickled RecordSink; a worker process unpickles it once and keeps it from batch to batch.
+    options:           pickled DecodeOptions: how the messages are read. The reader is kept likewise.
     budget_s:          one deadline for all the calls of the partition.
     window_rows, window_bytes: events handed to the sink at once; bytes are those of the Kafka values.
     return_undecoded:  whether messages that cannot be decoded come back as dead letters; else another lane keeps them.
     """
 
     sink: bytes
+    options: bytes
     lane: str
     fence: Fence
     budget_s: float
@@ -136,33 +135,29 @@ class _Partition:
     _letters: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, window: pa.Table) -> None:
-        """Count, convert and write one window."""
+        """Read, count and write one window."""
+        read = reader_of(self.worker.options).events(window)
         self.counts["rows"] += window.num_rows
-        selected = window.filter(window.column("selected"))
-        self.counts["unselected"] += window.num_rows - selected.num_rows
-        newest = pc.max(selected.column("lut_ms")).as_py()
-        if newest is not None and (self.max_lut_ms is None or newest > self.max_lut_ms):
-            self.max_lut_ms = newest
-        converted = events_from_arrow(selected)
-        for found in converted.rejections:
+        self.counts["unselected"] += read.unselected
+        luts = [event.lut_ms for event in read.events if event.lut_ms is not None]
+        if luts:
+            self.max_lut_ms = max(*luts, self.max_lut_ms or 0)
+        for found in read.rejections:
             self.counts["dead"] += 1
-            if found.decoded:  # it was read, but this output cannot hold it: history has it, the mirror has not
-                self._bury(selected, found.row, found.code, found.detail, rejected=True)
-                continue
-            self.counts["undecoded"] += 1
-            if self.worker.return_undecoded:
-                self._bury(selected, found.row, found.code, found.detail, rejected=False)
-        places = [place for place, event in enumerate(converted.events) if event is not None]
-        events = [event for event in converted.events if event is not None]
-        outcomes = self._write(events)
+            self.counts["undecoded"] += not found.decoded
+            # What was read, but cannot be held here, is this output's own letter: history has it, the mirror has not.
+            if found.decoded or self.worker.return_undecoded:
+                whose = (found.namespace, found.digest)
+                self._bury(window, found.row, found.code, found.detail, *whose, rejected=found.decoded)
+        outcomes = self._write(read.events)
         counts = Counter(outcome.disposition for outcome in outcomes)
         for disposition, number in counts.items():
             self.counts[_COUNTED_AS[disposition]] += number
         self.counts["past_horizon"] += sum(outcome.past_horizon for outcome in outcomes)
         if counts[Disposition.REJECTED]:
-            for place, outcome in zip(places, outcomes, strict=True):
+            for row, event, outcome in zip(read.rows, read.events, outcomes, strict=True):
                 if outcome.disposition is Disposition.REJECTED:
-                    self._bury(selected, place, outcome.code, outcome.detail, rejected=True)
+                    self._bury(window, row, outcome.code, outcome.detail, event.namespace, event.digest, rejected=True)
 
     def letters(self) -> Iterator[pa.RecordBatch]:
         """The dead letters since the last call."""
@@ -191,13 +186,16 @@ class _Partition:
             sink.write(events[: armed.events], fence, deadline)
             points.hit(point, batch_id=fence.batch_id, written=armed.events, of=len(events))
 
-    def _bury(self, window: pa.Table, place: int, code: str, detail: str, *, rejected: bool) -> None:
-        message = {name: window.column(name)[place].as_py() for name in LETTER if name in window.column_names}
-        self._letters.append({"kind": DEAD, "rejected": rejected, "code": code, "detail": detail, **message})
+    def _bury(
+        self, window: pa.Table, row: int, code: str, detail: str, namespace: str | None, digest: bytes | None, *, rejected: bool
+    ) -> None:
+        message = {name: window.column(name)[row].as_py() for name in MESSAGE}
+        why = {"kind": DEAD, "rejected": rejected, "code": code, "detail": detail}
+        self._letters.append({**why, **message, "namespace": namespace, "digest": digest})
 
 
 def _rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=REPORT)
 
 
-__all__ = ["COUNTS", "DEAD", "ERROR", "LETTER", "MirrorWorker", "REPORT", "REPORT_DDL", "SUMMARY", "windows"]
+__all__ = ["COUNTS", "DEAD", "ERROR", "MirrorWorker", "REPORT", "REPORT_DDL", "SUMMARY", "windows"]

@@ -9,9 +9,11 @@ from typing import Protocol
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from pipelines.decoding import decoded
 from pipelines.failpoints import Victims
 from pipelines.mirror_worker import COUNTS, DEAD, ERROR, REPORT_DDL, SUMMARY, MirrorWorker
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
+from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
 from sinks.delta.history import DeltaHistory
 
@@ -51,7 +53,7 @@ class BatchOutput(Protocol):
     def keeps_undecoded(self) -> bool: ...  # noqa: D102
 
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
-        """Write the batch: decoded rows with `selected`. Safe under repetition. Raises a Millrace error, or what Spark raises."""
+        """Write the batch's messages. Safe under repetition. Raises a Millrace error, or what Spark raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class MirrorOutput:
     """A record sink fed by Spark's Python workers: one Spark action per batch."""
 
     sink: RecordSink
+    options: DecodeOptions
     lane: str
     budget_s: float
     keeps_undecoded: bool
@@ -76,6 +79,7 @@ class MirrorOutput:
         started = time.monotonic()
         worker = MirrorWorker(
             sink=pickle.dumps(self.sink),
+            options=pickle.dumps(self.options),
             lane=self.lane,
             fence=fence,
             budget_s=self.budget_s,
@@ -104,6 +108,7 @@ class HistoryOutput:
     """A Delta history: one Spark action per batch, counted in the same pass."""
 
     table: DeltaHistory
+    options: DecodeOptions
     keeps_undecoded: bool = False
 
     @property
@@ -114,7 +119,7 @@ class HistoryOutput:
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
         """Append the batch's events. Raises as DeltaHistory.write."""
         started = time.monotonic()
-        counts = self.table.write(frame, fence)
+        counts = self.table.write(decoded(frame, self.options), fence)
         return Account(
             rows=counts.rows_read,
             unselected=counts.unselected,

@@ -1,13 +1,17 @@
-"""Spark's plan of a flow's lanes, made without reading a message: what each micro-batch does before its outputs take over."""
+"""Spark's plan of a flow's lanes, made without reading a message: from Kafka to events, where the outputs take over.
+
+A mirror makes the events and writes them in one step of the Python workers; a history gets them as rows.
+"""
 
 import io
 from contextlib import redirect_stdout
 
+from pipelines.decoding import decoded
 from pipelines.flow.explain import secrets_of
 from pipelines.flow.model import Flow
 from pipelines.flow.secrets import MASK
 from pipelines.session import build_session, close_session
-from pipelines.source import decoded, kafka_stream
+from pipelines.source import kafka_stream
 
 _MASTER = "local[1]"
 """A plan does not depend on where it would run; no cluster is asked for anything."""
@@ -24,7 +28,7 @@ def lane_plans(flow: Flow) -> dict[str, str]:
         for lane in flow.lanes:
             printed = io.StringIO()
             with redirect_stdout(printed):
-                decoded(kafka_stream(session, flow, lane), flow).explain(mode="formatted")
+                decoded(kafka_stream(session, flow, lane), flow.decode_options()).explain(mode="formatted")
             plans[lane] = _without(printed.getvalue(), secrets_of(flow))
         return plans
     finally:

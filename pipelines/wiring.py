@@ -16,7 +16,7 @@ from pipelines.letters import LaneLetters
 from pipelines.micro_batch import MicroBatch
 from pipelines.outputs import BatchOutput, HistoryOutput, MirrorOutput
 from pipelines.progress import Report
-from pipelines.source import decoded, kafka_stream
+from pipelines.source import kafka_stream
 from sinks.aerospike.mirror import AerospikeMirror
 from sinks.contract import RecordSink
 from sinks.delta.dead_letters import DeadLetters
@@ -83,7 +83,7 @@ class FlowParts:
             lane=lane,
             checkpoint=self.flow.lane_checkpoint(lane),
             outputs=self._outputs(lane, owner, failpoints),
-            letters=LaneLetters(self.letters, lane, self.flow.source.format, owner=owner),
+            letters=LaneLetters(self.letters, lane, self.flow.decode_options(), owner=owner),
             journal=self.journal,
             require_lease=require_lease,
             report=report,
@@ -100,20 +100,21 @@ class FlowParts:
         def start() -> StreamingQuery:
             before()
             session.sparkContext.setLocalProperty("spark.scheduler.pool", lane)
-            frame = decoded(kafka_stream(session, self.flow, lane), self.flow)
-            writer = frame.writeStream.queryName(query_name(self.flow.name, lane)).foreachBatch(batch)
+            messages = kafka_stream(session, self.flow, lane)
+            writer = messages.writeStream.queryName(query_name(self.flow.name, lane)).foreachBatch(batch)
             return writer.option("checkpointLocation", self.flow.lane_checkpoint(lane)).trigger(**trigger).start()
 
         return start
 
     def _outputs(self, lane: str, owner: bool, failpoints: Failpoints) -> list[BatchOutput]:
+        reading = self.flow.decode_options()
         steps: list[BatchOutput] = []
         for name, options in self.flow.lanes[lane].outputs.items():
             if isinstance(options, MirrorOptions):
                 first = owner and not any(step.keeps_undecoded for step in steps)
-                steps.append(MirrorOutput(self.sinks[name], lane, options.batch_timeout_s, first, failpoints.victims))
+                steps.append(MirrorOutput(self.sinks[name], reading, lane, options.batch_timeout_s, first, failpoints.victims))
             else:
-                steps.append(HistoryOutput(self.histories[name]))
+                steps.append(HistoryOutput(self.histories[name], reading))
         return steps
 
 

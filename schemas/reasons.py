@@ -1,6 +1,6 @@
 """Why a message became a dead letter: stable reason codes, each with plain words. Source of docs/dead-letters.md.
 
-D1xx: could not be decoded (decided once, in the JVM, the same for every output).
+D1xx: could not be decoded (decided by the reader, the same for every output).
 D2xx: decoded, but one output cannot hold it (decided by that output, for that record alone).
 """
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pyspark.sql import Row
-
+    from schemas.xdr.normal_form import Read
     from schemas.xdr.options import DecodeOptions
 
 DEAD = 1
@@ -31,7 +30,8 @@ def decode(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The message's value, as its bytes are; - for standard input.")],
     message_format: Annotated[Format, typer.Option("--format", help="The connector's value encoding.")] = Format.JSON,
     key_file: Annotated[
-        Path | None, typer.Option("--key-file", metavar="K", help="The message's Kafka key, as its bytes are.")
+        Path | None,
+        typer.Option("--key-file", metavar="K", help="The message's Kafka key, as its bytes are; it is shown beside the event."),
     ] = None,
     metadata_key: Annotated[str, typer.Option(help="flat-json: the member that holds the metadata.")] = "metadata",
     flow: Annotated[
@@ -41,29 +41,21 @@ def decode(
 ) -> None:
     """Show how a message is read: the event as JSON with types, or why it would be a dead letter, where, and what to do.
 
-    Starts a small Spark on this machine, because that is what reads the stream. Exit status 0 when every message can be read, 1
-    when one would be a dead letter, 2 when a file is missing or options contradict each other.
+    Exit status 0 when every message can be read, 1 when one would be a dead letter, 2 when a file is missing or options
+    contradict each other.
     """
-    from pipelines.session import build_session, close_session
+    from schemas.xdr.reader import Reader
 
     if flow:
         _require_alone(context)
-    options = _options(message_format.value, metadata_key, flow)
-    values = _messages(file, lines)
-    key = _bytes(key_file) if key_file else None
-    typer.echo("starting Spark to read it ...", err=True)
-    session = build_session("millrace decode", {"spark.log.level": "ERROR"}, "local[1]")
-    try:
-        from schemas.xdr.decode import decode as read
-
-        rows = [("message", 0, place, None, key, value) for place, value in enumerate(values, 1)]
-        ddl = "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY"
-        found = read(session.createDataFrame(rows, ddl), options).orderBy("offset").collect()
-    finally:
-        close_session(session)
-    for row in found:
-        typer.echo(json.dumps(_shown(row), indent=None if lines else 2, ensure_ascii=False))
-    if any(row["error"] is not None for row in found):
+    reader = Reader(_options(message_format.value, metadata_key, flow))
+    key = {"kafka_key": _text(_bytes(key_file))} if key_file else {}
+    dead = False
+    for value in _messages(file, lines):
+        read = reader.read(value)
+        dead = dead or read.error is not None
+        typer.echo(json.dumps({**_shown(read), **key}, indent=None if lines else 2, ensure_ascii=False))
+    if dead:
         raise typer.Exit(DEAD)
 
 
@@ -105,14 +97,20 @@ def _options(message_format: str, metadata_key: str, flow: Path | None) -> "Deco
     return load_flow(flow).decode_options() if flow else DecodeOptions(format=message_format, metadata_key=metadata_key)
 
 
-def _shown(row: "Row") -> dict[str, Any]:
+def _text(data: bytes) -> str | dict[str, str]:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": b64encode(data).decode()}
+
+
+def _shown(read: "Read") -> dict[str, Any]:
     """The event with types, or the dead letter."""
-    if row["error"] is not None:
+    if read.error is not None:
         from schemas.reasons import REASONS
 
-        code = row["error"]["code"]
+        code, detail = read.error
         reason = REASONS[code]
-        detail = row["error"]["detail"]
         return {
             "dead_letter": code,
             "reason": reason.title,
@@ -120,12 +118,13 @@ def _shown(row: "Row") -> dict[str, Any]:
             "meaning": reason.meaning,
             "remedy": reason.remedy,
         }
-    event: dict[str, Any] = {name: row[name] for name in ("op", "namespace", "set")}
-    event["digest"] = b64encode(row["digest"]).decode()
-    event["user_key"] = row["user_key"].asDict() if row["user_key"] is not None else None
-    event |= {name: row[name] for name in ("gen", "lut_ms", "exp_s", "durable")}
-    if row["bins"] is not None:
-        event["bins"] = {entry["name"]: {"type": entry["type"], "value": entry["value"]} for entry in row["bins"]}
+    said = read.metadata
+    event: dict[str, Any] = {"op": said.op, "namespace": said.namespace, "set": said.set}
+    event["digest"] = b64encode(said.digest or b"").decode()
+    event["user_key"] = dict(zip(("type", "value"), said.user_key, strict=True)) if said.user_key else None
+    event |= {"gen": said.gen, "lut_ms": said.lut_ms, "exp_s": said.exp_s, "durable": said.durable}
+    if read.bins is not None:
+        event["bins"] = {name: {"type": kind, "value": text} for name, kind, text in read.bins}
     return event
 
 

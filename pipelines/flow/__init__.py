@@ -6,7 +6,7 @@ from pipelines.flow.load import LoadedFlow, load_flow, parse_flow, read_flow
 from pipelines.flow.model import Flow, Reconcile, ReconcileSource, Restart, Spark, Stop, Table
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
 from pipelines.flow.problems import FlowInvalid, Problem
-from pipelines.flow.records import Records, selection_sql
+from pipelines.flow.records import Records
 from pipelines.flow.secrets import Secret
 from pipelines.flow.source import Source
 
@@ -34,5 +34,4 @@ __all__ = [
     "load_flow",
     "parse_flow",
     "read_flow",
-    "selection_sql",
 ]

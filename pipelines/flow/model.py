@@ -1,7 +1,7 @@
 """The flow: what is read, which records, where they go, and what is kept about it. The same object from YAML or from Python."""
 
 import posixpath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -16,9 +16,7 @@ from pipelines.flow.records import Records, declared_types
 from pipelines.flow.rules import broken_rules
 from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
 from schemas.bins import BinType
-
-if TYPE_CHECKING:
-    from schemas.xdr.options import DecodeOptions
+from schemas.xdr.options import DecodeOptions
 
 
 class Table(StrictModel):
@@ -192,10 +190,8 @@ class Flow(StrictModel):
         types = declared_types(self.records)
         return {name: next(iter(kinds)) for name, kinds in types.items() if len(kinds) == 1} if types else None
 
-    def decode_options(self) -> "DecodeOptions":
+    def decode_options(self) -> DecodeOptions:
         """What the decoder is told about the messages."""
-        from schemas.xdr.options import DecodeOptions  # loads pyspark, which validating a flow does not need
-
         return DecodeOptions(
             format=self.source.format,
             metadata_key=self.source.metadata_key or DecodeOptions().metadata_key,

@@ -1,15 +1,13 @@
 """Which records a flow takes, and what it knows about their bins."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from pipelines.flow.base import Bool, StrictModel, Text, Texts
 from schemas.bins import BinType
-
-if TYPE_CHECKING:
-    from schemas.xdr.options import RecordType
+from schemas.xdr.options import RecordType
 
 SCHEMALESS = "schemaless"
 
@@ -39,16 +37,8 @@ class Records(StrictModel):
         "bins that are not named keep the type they have.",
     )
 
-    def selects(self, namespace: str, set_name: str | None) -> bool:
-        """Whether an event of this namespace and set belongs to the flow."""
-        if namespace != self.namespace:
-            return False
-        return self.sets is None or (self.without_set if set_name is None else set_name in self.sets)
-
-    def record_type(self) -> "RecordType":
-        """The same for the decoder, which writes records without a set as ""."""
-        from schemas.xdr.options import RecordType  # loads pyspark, which validating a flow does not need
-
+    def record_type(self) -> RecordType:
+        """The same for the decoder, which calls records without a set ""."""
         sets = self.sets if self.sets is None or not self.without_set else (*self.sets, "")
         return RecordType(self.namespace, sets, self.bins)
 
@@ -62,19 +52,4 @@ def declared_types(records: tuple[Records, ...]) -> dict[str, set[BinType]]:
     return types
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def selection_sql(records: tuple[Records, ...]) -> str:
-    """A Spark SQL condition over the columns `namespace` and `set`, never null: which decoded events the flow takes."""
-    terms = []
-    for entry in records:
-        term = f"`namespace` <=> {_quoted(entry.namespace)}"
-        if entry.sets is not None:
-            term += f" AND coalesce(`set` IN ({', '.join(map(_quoted, entry.sets))}), {str(entry.without_set).lower()})"
-        terms.append(f"({term})")
-    return " OR ".join(terms) or "false"
-
-
-__all__ = ["Records", "SCHEMALESS", "declared_types", "selection_sql"]
+__all__ = ["Records", "SCHEMALESS", "declared_types"]

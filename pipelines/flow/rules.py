@@ -185,8 +185,6 @@ OWN_SETTINGS: dict[str, str] = {
     "spark.sql.session.timeZone": "dates of partitions are UTC",
     "spark.sql.extensions": "Delta needs its own; add others through a build of your own session",
     "spark.sql.catalog.spark_catalog": "Delta needs its own",
-    "spark.sql.json.enablePartialResults": "a value that does not fit must not hide what else the message says",
-    "spark.sql.json.enableExactStringParsing": "numbers and nested values are taken by their exact text",
     "spark.speculation": "a second copy of a task would write the same records at the same time",
 }
 """Spark settings a promise rests on, and why they cannot be replaced."""

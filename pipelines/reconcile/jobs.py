@@ -12,12 +12,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.flow.records import Records
 from pipelines.reconcile.compare import Finding, Form, compare
 from pipelines.reconcile.state import bins_in_normal_form, newest_per_record
 from schemas.digest import KeyMismatch, resolve_user_key
 from schemas.events import EVENT_COLUMNS, WRITE, ChangeEvent
 from schemas.xdr.arrow import events_from_arrow
+from schemas.xdr.options import RecordType
 from sinks.aerospike.config import ClientConfig
 from sinks.aerospike.scan import PARTITIONS, StoredRecord, scan_partitions
 
@@ -53,14 +53,14 @@ class Namespace(NamedTuple):
 class Scope:
     """What is compared, and how: the flow's selection, the message form, and the tolerance for expiries in seconds."""
 
-    records: tuple[Records, ...]
+    records: tuple[RecordType, ...]
     source_namespace: str
     form: Form
     tolerance_s: float
 
     def takes(self, set_name: str | None) -> bool:
         """Whether records of this set belong to the flow."""
-        return any(entry.selects(self.source_namespace, set_name) for entry in self.records)
+        return any(record.fits(self.source_namespace, set_name) for record in self.records)
 
 
 def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespace, scope: Scope) -> DataFrame:

@@ -106,7 +106,7 @@ def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconcilia
 
 
 def _scope(flow: Flow, namespace: str, tolerance_s: float) -> Scope:
-    return Scope(flow.records, namespace, Form(flow.source.format == "json", flow.declared_bins()), tolerance_s)
+    return Scope(flow.decode_options().records, namespace, Form(flow.source.format == "json", flow.declared_bins()), tolerance_s)
 
 
 def _read(spark: SparkSession, path: str) -> DataFrame:

@@ -1,5 +1,7 @@
-"""XDR change messages as they arrive in Kafka, decoded in the JVM (`schemas.xdr.decode`) to the normal form of `schemas.events`,
-and from there into Python objects in a worker (`schemas.xdr.arrow`).
+"""XDR change messages as they arrive in Kafka, read (`schemas.xdr.reader`) into events or into the form of `schemas.events`.
+
+Of every encoding there is a thorough reader, which says of any bytes what they are or why they are a dead letter, and a quick one
+for what nearly all messages look like. No module here needs Spark.
 """
 
 from schemas.xdr.options import DecodeOptions, RecordType

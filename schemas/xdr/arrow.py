@@ -43,12 +43,15 @@ class Rejection(NamedTuple):
     row:     its place in the batch. code: a reason of `schemas.reasons`. detail: for people.
     decoded: False when the message itself could not be read, for every output alike (the row's column `error`); True when
              only the conversion into Python objects failed.
+    namespace, digest: whose it is, where that is known.
     """
 
     row: int
     code: str
     detail: str
     decoded: bool
+    namespace: str | None = None
+    digest: bytes | None = None
 
 
 class Converted(NamedTuple):

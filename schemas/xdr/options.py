@@ -23,16 +23,21 @@ class RecordType:
     sets: tuple[str, ...] | None = None
     bins: Mapping[str, BinType] | None = None
 
+    def fits(self, namespace: str, set_name: str | None) -> bool:
+        """Whether a record of this namespace and set is of this type."""
+        return namespace == self.namespace and (self.sets is None or (set_name or "") in self.sets)
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
     """How to read a topic.
 
-    format:       the connector's value encoding, a name of `schemas.xdr.FORMATS`.
+    format:       the connector's value encoding, a name of `schemas.xdr.reader.FORMATS`.
     metadata_key: flat JSON only: the member that holds the metadata, the connector's `metadata-key`.
     image:        what a write carries, by the source's bin-policy: the whole record, some bins, or ("none") no bins at all;
                   with "none", bins are not read.
-    records:      declared record types; the first that fits a record's namespace and set counts.
+    records:      the record types that are taken; the first that fits a record's namespace and set counts. None given: all
+                  records are taken, schemaless.
     """
 
     format: str = "json"

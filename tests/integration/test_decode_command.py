@@ -4,12 +4,8 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tests.support.spark import ROOT
 from tests.support.typed_json import Change
-
-pytestmark = pytest.mark.spark
 
 
 def test_an_event_and_a_dead_letter_line_by_line() -> None:

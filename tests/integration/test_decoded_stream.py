@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from pipelines.decoding import decoded
 from pipelines.flow import parse_flow
-from pipelines.source import decoded
 from tests.support.typed_json import Change
 
 pytestmark = pytest.mark.spark
@@ -21,18 +21,16 @@ outputs: {history: {type: delta_history, path: /nowhere/history}}
 dead_letters: /nowhere/dead
 checkpoint: /nowhere/checkpoint
 """
-MESSAGES = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP"
+MESSAGES = "topic STRING, partition INT, offset BIGINT, kafka_timestamp TIMESTAMP, key BINARY, value BINARY"
 HEADERS = "headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def rows_of(spark: SparkSession, values: list[bytes], headers: list[Any] | None = None) -> list[Row]:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    rows: list[tuple[Any, ...]] = [(b"k", value, "t", 0, offset, at) for offset, value in enumerate(values)]
-    ddl = MESSAGES
-    if headers is not None:
-        rows, ddl = [(*row, header) for row, header in zip(rows, headers, strict=True)], f"{MESSAGES}, {HEADERS}"
-    frame = spark.createDataFrame(rows, ddl)
-    return decoded(frame, parse_flow(FLOW).flow).orderBy("offset").collect()
+    carried = headers or [None] * len(values)
+    rows = [("t", 0, offset, AT, b"k", value, header) for offset, (value, header) in enumerate(zip(values, carried, strict=True))]
+    frame = spark.createDataFrame(rows, f"{MESSAGES}, {HEADERS}")
+    return decoded(frame, parse_flow(FLOW).flow.decode_options()).orderBy("offset").collect()
 
 
 def test_only_named_namespaces_and_sets_are_selected_and_the_rest_is_emptied(spark: SparkSession) -> None:
@@ -46,7 +44,9 @@ def test_only_named_namespaces_and_sets_are_selected_and_the_rest_is_emptied(spa
     rows = rows_of(spark, [change.message()[1] for change in changes])
     assert [row.error for row in rows] == [None] * 5
     assert [row.selected for row in rows] == [True, True, False, True, False]
-    assert [row.value is None and row.bins is None for row in rows] == [False, False, True, False, True]
+    assert [len(row.bins) for row in rows] == [1, 1, 0, 1, 0]
+    assert [row.value for row in rows] == [None] * 5, "what was read needs its bytes no longer"
+    assert {(row.topic, row.kafka_timestamp.astimezone(UTC)) for row in rows} == {("t", AT)}
 
 
 def test_what_cannot_be_decoded_is_selected_with_its_bytes_and_headers(spark: SparkSession) -> None:
@@ -54,4 +54,4 @@ def test_what_cannot_be_decoded_is_selected_with_its_bytes_and_headers(spark: Sp
     rows = rows_of(spark, [b"not json", good], [[("from", b"\x00\xff")], None])
     assert (rows[0].selected, rows[0].key, rows[0].value) == (True, b"k", b"not json")
     assert rows[0].headers == [Row(key="from", value=b"\x00\xff")]
-    assert (rows[1].selected, rows[1].key, rows[1].headers, rows[1].error) == (True, b"k", None, None)
+    assert (rows[1].selected, rows[1].key, rows[1].headers, rows[1].error) == (True, None, None, None)

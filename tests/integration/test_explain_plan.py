@@ -48,5 +48,5 @@ def test_explain_shows_a_plan_per_lane_without_a_broker_and_without_secrets(tmp_
     assert set(plans) == {"fast", "bulk"}
     for plan in plans.values():
         assert "StreamingRelation" in plan
-        assert "from_json" in plan
-        assert "Python" not in plan, "decoding left the JVM"
+        assert plan.count("MapInArrow") == 2, "one step of Python workers, named in the tree and in its detail"
+        assert "BatchEvalPython" not in plan and "ArrowEvalPython" not in plan, "Python is asked row by row, or column by column"

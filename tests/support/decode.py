@@ -1,21 +1,23 @@
-"""Decode a list of messages in one Spark job, and golden cases of messages and what must become of them."""
+"""Read messages every way there is and insist that all ways agree; golden cases of messages and what must become of them."""
 
 import json
+import math
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
 
 from schemas.bins import BinType
-from schemas.events import EVENT_DDL
+from schemas.events import ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
-from schemas.xdr.decode import decode
+from schemas.xdr.arrow import events_from_arrow
+from schemas.xdr.normal_form import Read
+from schemas.xdr.reader import DECODED, Events, Reader
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "xdr"
-KAFKA_DDL = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, timestampType INT"
 FIELDS = ("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s", "bins")
 
 
@@ -49,47 +51,89 @@ def _case(row: dict[str, Any]) -> Case:
     return Case(f"{row['case']} {row['about']}", message, row.get("event"), dead)
 
 
-def as_kafka(spark: SparkSession, messages: Sequence[bytes | None]) -> DataFrame:
-    """Messages as Spark's Kafka source gives them; the offset is the place in the list."""
-    return spark.createDataFrame([(b"k", value, "xdr", 3, offset, None, 0) for offset, value in enumerate(messages)], KAFKA_DDL)
+def as_messages(values: Sequence[bytes | None]) -> pa.Table:
+    """Values as a window of messages; the offset is the place in the list."""
+    rows = range(len(values))
+    columns = {"topic": ["xdr"] * len(values), "partition": [3] * len(values), "offset": list(rows), "value": list(values)}
+    return pa.table(
+        columns, pa.schema({"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "value": pa.binary()})
+    )
 
 
-def decoded(spark: SparkSession, messages: Sequence[bytes | None], options: DecodeOptions) -> list[dict[str, Any]]:
-    """Each message as `plain` tells it, in the order given."""
-    frame = decode(as_kafka(spark, messages), options)
-    assert frame.schema == spark.createDataFrame([], EVENT_DDL).schema
-    return [plain(row.asDict(recursive=True)) for row in sorted(frame.collect(), key=lambda row: row.offset)]
+def read_all_ways(values: Sequence[bytes | None], options: DecodeOptions) -> tuple[list[Read], Events]:
+    """What the thorough reader says of each message, and the events; asserts that events and table say just that, too."""
+    reader = Reader(options)
+    readings = [reader.read(value) for value in values]
+    columns, taken = reader.table(values)
+    table = pa.Table.from_arrays(columns, schema=DECODED)
+    table.validate(full=True)
+    for place, (row, reading, take) in enumerate(zip(table.to_pylist(), readings, taken, strict=True)):
+        said = _row(reading if take else reading._replace(bins=None))
+        if not take:
+            row["bins"] = None
+        assert row == said, f"message {place}, {values[place]!r}: the table says otherwise"
+    events = reader.events(as_messages(values))
+    messages = as_messages(values)
+    for name in DECODED.names:
+        messages = messages.append_column(name, table.column(name))
+    wanted = events_from_arrow(messages.filter(pa.array(taken, pa.bool_())))
+    assert list(map(comparable, events.events)) == [comparable(event) for event in wanted.events if event is not None]
+    refused = [(found.code, found.detail, found.decoded) for found in events.rejections]
+    assert refused == [(found.code, found.detail, found.decoded) for found in wanted.rejections]
+    assert len(events.events) + len(events.rejections) + events.unselected == len(values)
+    assert [event.offset for event in events.events] == events.rows
+    return readings, events
 
 
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A decoded row in the spelling of the golden files."""
-    key, bins = row["user_key"], row["bins"]
+def _row(reading: Read) -> dict[str, Any]:
+    said = reading.metadata
+    names = ("namespace", "set", "digest", "op", "durable", "gen", "lut_ms", "exp_s")
     return {
-        **row,
-        "digest": row["digest"] and b64encode(row["digest"]).decode(),
-        "user_key": key and [key["type"], key["value"]],
-        "bins": None if bins is None else [[bin["name"], bin["type"], bin["value"]] for bin in bins],
-        "error": row["error"] and (row["error"]["code"], row["error"]["detail"]),
+        **{name: getattr(said, name) for name in names},
+        "user_key": said.user_key and dict(zip(("type", "value"), said.user_key, strict=True)),
+        "bins": reading.bins and [dict(zip(("name", "type", "value"), entry, strict=True)) for entry in reading.bins],
+        "error": reading.error and dict(zip(("code", "detail"), reading.error, strict=True)),
     }
 
 
-def differences(cases: Sequence[Case], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What was decoded otherwise than the cases say; empty when nothing was."""
-    found = []
-    for case, row in zip(cases, rows, strict=True):
-        got = {name: row[name] for name in FIELDS}
-        if case.dead is None:
-            if row["error"] is not None or got != case.event:
-                wrong = {
-                    name: (got[name], (case.event or {}).get(name))
-                    for name in FIELDS
-                    if got[name] != (case.event or {}).get(name)
-                }
-                found.append(f"{case.name}: {row['error'] or f'(got, want) {wrong}'}")
-        elif row["error"] is None:
-            found.append(f"{case.name}: not a dead letter, want {case.dead}, got {got}")
-        elif not row["error"][0].startswith(case.dead[0]) or case.dead[1] not in row["error"][1]:
-            found.append(f"{case.name}: {row['error']}, want {case.dead}")
-        elif row["bins"] is not None:
-            found.append(f"{case.name}: a dead letter carries bins")
-    return found
+def exact(value: Any) -> Any:
+    """A value that compares type by type, and floats bit by bit."""
+    if isinstance(value, float):
+        return "float", "nan" if math.isnan(value) else value.hex()
+    if isinstance(value, list):
+        return type(value), [exact(item) for item in value]
+    if isinstance(value, dict):
+        return type(value), [(key, exact(item)) for key, item in value.items()]
+    return type(value), value
+
+
+def comparable(event: ChangeEvent) -> Any:
+    """An event that compares bin by bin, type by type, bit by bit."""
+    return event._replace(bins={}), [(name, exact(value)) for name, value in event.bins.items()]
+
+
+def plain(reading: Read) -> dict[str, Any]:
+    """A reading in the spelling of the golden files."""
+    said = reading.metadata
+    return {
+        **{name: getattr(said, name) for name in FIELDS if name != "bins"},
+        "digest": said.digest and b64encode(said.digest).decode(),
+        "user_key": said.user_key and list(said.user_key),
+        "bins": None if reading.bins is None else [list(entry) for entry in reading.bins],
+    }
+
+
+def difference(case: Case, reading: Read) -> str | None:
+    """What was read otherwise than the case says; None when nothing was."""
+    got = plain(reading)
+    if case.dead is None:
+        if reading.error is not None:
+            return f"{case.name}: {reading.error}"
+        wanted = case.event or {}
+        wrong = {name: (got[name], wanted.get(name)) for name in FIELDS if got[name] != wanted.get(name)}
+        return f"{case.name}: (got, want) {wrong}" if wrong else None
+    if reading.error is None:
+        return f"{case.name}: not a dead letter, want {case.dead}, got {got}"
+    if not reading.error[0].startswith(case.dead[0]) or case.dead[1] not in reading.error[1]:
+        return f"{case.name}: {reading.error}, want {case.dead}"
+    return None if reading.bins is None else f"{case.name}: a dead letter carries bins"

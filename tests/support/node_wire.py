@@ -107,7 +107,9 @@ def _message(content: bytes) -> tuple[Message, bytes]:
     for _ in range(op_count):
         length, done, kind, _, name_size = struct.unpack_from(">IBBBB", content, pos)
         value_at = pos + 8 + name_size
-        ops.append((done, kind, content[pos + 8 : value_at].decode(), content[value_at : pos + 4 + length]))
+        ops.append(
+            (done, kind, content[pos + 8 : value_at].decode(errors="surrogateescape"), content[value_at : pos + 4 + length])
+        )
         pos += 4 + length
     return Message(code, generation, void_time, row, bool(info3 & 1), fields, ops), content[pos:]
 

@@ -1,53 +1,45 @@
-"""`millrace decode` without Spark: what it refuses before it starts one, and what it says of a dead letter."""
+"""`millrace decode`: what it refuses, how it is told to read, and what it says of a dead letter."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pyspark.sql import Row
 
 from deploy import cli
-from pipelines import session
 from pipelines.cli import decode
 from schemas.reasons import REASONS
-from schemas.xdr import decode as reader
+from schemas.xdr import reader
+from schemas.xdr.metadata import Metadata
+from schemas.xdr.normal_form import Read
 from schemas.xdr.options import DecodeOptions
 from tests.support.spark import ROOT
 
 FLOW = ROOT / "examples" / "payments.yaml"
 
 
-class NoSpark:
-    """A session that holds rows, and remembers how they were to be read."""
+class Readers:
+    """Remembers how messages were to be read, and which; says of every message what it is told to."""
 
-    def __init__(self, found: list[Row]) -> None:
-        self.found = found
+    def __init__(self) -> None:
         self.options: list[DecodeOptions] = []
         self.values: list[bytes] = []
+        self.says = Read(Metadata("shop", "orders", bytes(20), None, "delete"), None)
 
-    def createDataFrame(self, rows: list[tuple[Any, ...]], ddl: str) -> "NoSpark":
-        self.values = [row[-1] for row in rows]
+    def __call__(self, options: DecodeOptions) -> "Readers":
+        self.options.append(options)
         return self
 
-    def orderBy(self, column: str) -> "NoSpark":
-        return self
-
-    def collect(self) -> list[Row]:
-        return self.found
+    def read(self, value: bytes) -> Read:
+        self.values.append(value)
+        return self.says
 
 
 @pytest.fixture
-def spark(monkeypatch: pytest.MonkeyPatch) -> NoSpark:
-    made = NoSpark([])
-
-    def read(frame: NoSpark, options: DecodeOptions) -> NoSpark:
-        frame.options.append(options)
-        return frame
-
-    monkeypatch.setattr(session, "build_session", lambda *_, **__: made)
-    monkeypatch.setattr(session, "close_session", lambda *_: None)
-    monkeypatch.setattr(reader, "decode", read)
+def readers(monkeypatch: pytest.MonkeyPatch) -> Readers:
+    made = Readers()
+    monkeypatch.setattr(reader, "Reader", made)
     return made
 
 
@@ -69,32 +61,32 @@ def message(tmp_path: Path) -> str:
     ids=["format", "the default format", "metadata key", "both"],
 )
 def test_what_a_flow_says_is_not_said_beside_it(
-    given: tuple[str, ...], named: str, spark: NoSpark, message: str, capsys: pytest.CaptureFixture[str]
+    given: tuple[str, ...], named: str, readers: Readers, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["decode", message, "--flow", str(FLOW), *given]) == 2
     refusal, remedy = capsys.readouterr().err.splitlines()
     assert refusal.startswith("[E101] --flow") and refusal.endswith(named)
     assert remedy == f"Leave out {named} to read as the flow does, or leave out --flow."
-    assert not spark.options, "Spark was started"
+    assert not readers.options, "it was read all the same"
 
 
-def test_a_flow_alone_says_how_messages_are_read(spark: NoSpark, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flow_alone_says_how_messages_are_read(readers: Readers, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_FORMAT", "flat-json")
     assert cli.main(["decode", message, "--flow", str(FLOW)]) == 0
-    (options,) = spark.options
+    (options,) = readers.options
     assert options.format == "flat-json" and [entry.namespace for entry in options.records] == ["payments"]
-    assert spark.values == [b'{"msg": "write"}']
+    assert readers.values == [b'{"msg": "write"}']
 
 
-def test_without_a_flow_the_options_say_it(spark: NoSpark, message: str) -> None:
+def test_without_a_flow_the_options_say_it(readers: Readers, message: str) -> None:
     assert cli.main(["decode", message]) == 0
     assert cli.main(["decode", message, "--format", "flat-json", "--metadata-key", "m"]) == 0
-    assert spark.options == [DecodeOptions(), DecodeOptions(format="flat-json", metadata_key="m")]
+    assert readers.options == [DecodeOptions(), DecodeOptions(format="flat-json", metadata_key="m")]
 
 
 @pytest.mark.parametrize("code", REASONS)
-def test_a_dead_letter_says_what_to_do(code: str, spark: NoSpark, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    spark.found = [Row(error=Row(code=code, detail="key has 3 parts, not 4"))]
+def test_a_dead_letter_says_what_to_do(code: str, readers: Readers, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    readers.says = Read(Metadata(), None, (code, "key has 3 parts, not 4"))
     assert cli.main(["decode", message, "--lines"]) == decode.DEAD == 1
     reason = REASONS[code]
     assert json.loads(capsys.readouterr().out) == {
@@ -104,3 +96,22 @@ def test_a_dead_letter_says_what_to_do(code: str, spark: NoSpark, message: str, 
         "meaning": reason.meaning,
         "remedy": reason.remedy,
     }
+
+
+def test_a_kafka_key_is_shown_beside_the_event(
+    readers: Readers, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for key in (b"A-1001", b"\xff\x00"):
+        (tmp_path / "key").write_bytes(key)
+        assert cli.main(["decode", message, "--key-file", str(tmp_path / "key")]) == 0
+        shown.append(json.loads(capsys.readouterr().out)["kafka_key"])
+    assert shown == ["A-1001", {"base64": "/wA="}]
+
+
+def test_no_spark_is_started(message: str) -> None:
+    """It answers at once: nothing it imports loads Spark."""
+    code = "import sys; from deploy import cli; cli.main(sys.argv[1:]); sys.exit('pyspark' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, "decode", message], cwd=ROOT, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, "Spark was loaded"
+    assert json.loads(done.stdout)["dead_letter"] == "D103"

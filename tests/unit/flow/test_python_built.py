@@ -19,7 +19,6 @@ from pipelines.flow import (
     Table,
     Trigger,
     parse_flow,
-    selection_sql,
 )
 from pipelines.flow.records import SCHEMALESS
 from schemas.bins import BinType
@@ -179,7 +178,7 @@ def test_the_ledger_lies_beside_the_dead_letters() -> None:
     ],
 )
 def test_selection(entry: dict[str, object], namespace: str, set_name: str | None, taken: bool) -> None:
-    assert Records.model_validate({"namespace": "payments", **entry}).selects(namespace, set_name) is taken
+    assert Records.model_validate({"namespace": "payments", **entry}).record_type().fits(namespace, set_name) is taken
 
 
 def test_declared_bins_are_those_with_one_type() -> None:
@@ -199,13 +198,6 @@ def test_the_decoder_is_told_what_the_flow_declares() -> None:
     [record] = options.records
     assert (record.namespace, record.sets, record.bins) == ("p", ("a", ""), {"q": BinType.INT})
     assert Flow.model_validate(valid()).decode_options().metadata_key == "metadata"
-
-
-def test_selection_as_sql_quotes_what_it_is_given() -> None:
-    entries = (Records(namespace="a'b", sets=("x\\y",), without_set=True), Records(namespace="c"))
-    assert selection_sql(entries) == (
-        "(`namespace` <=> 'a\\'b' AND coalesce(`set` IN ('x\\\\y'), true)) OR (`namespace` <=> 'c')"
-    )
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

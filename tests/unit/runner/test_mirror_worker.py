@@ -13,35 +13,34 @@ from pipelines.outputs import raise_worst
 from schemas.digest import digest_of
 from schemas.errors import InDoubt, Retryable, Terminal
 from schemas.events import ChangeEvent
+from schemas.xdr import DecodeOptions, RecordType
 from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome
 from sinks.testing import Fault, FaultySink, MemorySink
+from tests.support.typed_json import Change
 
-_BINS = pa.list_(pa.struct([("name", pa.string()), ("type", pa.string()), ("value", pa.string())]))
 SCHEMA = pa.schema(
     [
         ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()),
-        ("kafka_timestamp", pa.timestamp("us", tz="UTC")),
-        ("key", pa.binary()), ("value", pa.binary()), ("namespace", pa.string()), ("set", pa.string()), ("digest", pa.binary()),
-        ("user_key", pa.struct([("type", pa.string()), ("value", pa.string())])), ("op", pa.string()), ("durable", pa.bool_()),
-        ("gen", pa.int32()), ("lut_ms", pa.int64()), ("exp_s", pa.int64()), ("bins", _BINS),
-        ("error", pa.struct([("code", pa.string()), ("detail", pa.string())])), ("selected", pa.bool_()),
+        ("kafka_timestamp", pa.timestamp("us", tz="UTC")), ("key", pa.binary()), ("value", pa.binary()),
+        ("headers", pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))),
     ]
 )  # fmt: skip
+OPTIONS = DecodeOptions(records=(RecordType("ns"),))
 
 
 def row(offset: int, key: str = "k", lut: int = 1_700_000_000_000, **changes: Any) -> dict[str, Any]:
-    usual = {
-        "topic": "t", "partition": 0, "offset": offset, "kafka_timestamp": None, "key": b"key", "value": b"v" * 100,
-        "namespace": "ns", "set": "s", "digest": digest_of("s", key), "user_key": {"type": "str", "value": key}, "op": "write",
-        "durable": None, "gen": 1, "lut_ms": lut, "exp_s": None, "bins": [{"name": "n", "type": "int", "value": str(offset)}],
-        "error": None, "selected": True,
-    }  # fmt: skip
-    return {**usual, **changes}
+    """A message; `changes` are those of the Change."""
+    _, value = Change(key, lut, 1, **{"bins": {"n": offset}, "namespace": "ns", "set": "s", **changes}).message()
+    return message(offset, value)
+
+
+def message(offset: int, value: bytes) -> dict[str, Any]:
+    at = {"topic": "t", "partition": 0, "offset": offset, "kafka_timestamp": None}
+    return {**at, "key": b"key", "value": value, "headers": None}
 
 
 def undecoded(offset: int) -> dict[str, Any]:
-    nothing = dict.fromkeys(("namespace", "set", "digest", "user_key", "op", "gen", "lut_ms", "bins"))
-    return row(offset, **nothing, value=b"not json", error={"code": "D102", "detail": "not JSON"})
+    return message(offset, b"not json")
 
 
 def batches(*rows: dict[str, Any], size: int = 100) -> Iterator[pa.RecordBatch]:
@@ -61,7 +60,8 @@ def _sinks(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker(sink: Any, **changes: Any) -> MirrorWorker:
     SINKS[b"sink"] = sink
     usual: dict[str, Any] = {
-        "sink": b"sink", "lane": "fast", "fence": Fence("epoch", 7), "budget_s": 5.0, "window_rows": 4, "window_bytes": 1 << 20,
+        "sink": b"sink", "options": pickle.dumps(OPTIONS), "lane": "fast", "fence": Fence("epoch", 7), "budget_s": 5.0,
+        "window_rows": 4, "window_bytes": 1 << 20,
         "return_undecoded": True, "victims": Victims(-1),
     }  # fmt: skip
     return MirrorWorker(**{**usual, **changes})
@@ -92,7 +92,7 @@ class Recorder(MemorySink):
 
 
 def test_every_row_has_one_fate() -> None:
-    rows = [row(0, "a"), row(1, "a", 1_700_000_000_500), row(2, "b"), row(3, "b"), undecoded(4), row(5, "c", selected=False)]
+    rows = [row(0, "a"), row(1, "a", 1_700_000_000_500), row(2, "b"), row(3, "b"), undecoded(4), row(5, "c", namespace="other")]
     said = report(worker(Recorder(), window_rows=100)(batches(*rows)))
     counts = summary(said)
     assert {name: counts[name] for name in ("rows", "unselected", "applied", "superseded", "duplicate", "dead", "undecoded")} == {
@@ -119,10 +119,12 @@ def test_what_the_sink_refuses_comes_back_with_its_reason_while_its_neighbours_a
 
 
 def test_a_value_that_only_this_output_cannot_hold_is_its_own_dead_letter() -> None:
-    bad = row(1, "b", bins=[{"name": "n", "type": "int", "value": "9" * 30}])
-    said = report(worker(Recorder())(batches(row(0, "a"), bad)))
+    good = row(1, "b")["value"]
+    bad = good.replace(b'"type": "int", "value": 1', b'"type": "list", "value": [' + b"9" * 30 + b"]")
+    assert bad != good
+    said = report(worker(Recorder())(batches(row(0, "a"), message(1, bad))))
     (letter,) = [row for row in said if row["kind"] == DEAD]
-    assert letter["rejected"] and letter["offset"] == 1
+    assert letter["rejected"] and letter["offset"] == 1 and letter["digest"] == digest_of("s", "b")
     assert summary(said)["dead"] == 1 and summary(said)["undecoded"] == 0, "history has it: it was decoded"
 
 
@@ -130,12 +132,12 @@ def test_windows_are_bounded_and_share_one_deadline() -> None:
     sink = Recorder()
     report(worker(sink, window_rows=4)(batches(*(row(n, f"k{n}") for n in range(11)), size=3)))
     assert sink.calls == [4, 4, 3] and len(sink.deadlines) == 1
-    few_bytes = list(windows(batches(*(row(n) for n in range(10)), size=10), 1000, 350))
+    few_bytes = list(windows(batches(*(message(n, b"v" * 100) for n in range(10)), size=10), 1000, 350))
     assert [window.num_rows for window in few_bytes] == [4, 4, 2]
 
 
 def test_a_record_larger_than_the_window_goes_alone() -> None:
-    sizes = [window.num_rows for window in windows(batches(*(row(n, value=b"x" * 5000) for n in range(3))), 100, 1000)]
+    sizes = [window.num_rows for window in windows(batches(*(message(n, b"x" * 5000) for n in range(3))), 100, 1000)]
     assert sizes == [1, 1, 1]
 
 

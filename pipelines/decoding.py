@@ -1,0 +1,62 @@
+"""How the messages of a micro-batch become events, in Spark's Python workers: the one reader, kept from batch to batch."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+
+from schemas.events import EVENT_DDL
+from schemas.xdr.options import DecodeOptions
+from schemas.xdr.reader import DECODED, Reader
+
+MESSAGE = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers")
+"""The columns of a message, as every output gets it."""
+DECODED_DDL = f"{EVENT_DDL}, headers ARRAY<STRUCT<key: STRING, value: BINARY>>, selected BOOLEAN"
+_CONTENT = ("key", "value", "headers")
+
+
+def decoded(messages: DataFrame, options: DecodeOptions) -> DataFrame:
+    """Messages (columns of MESSAGE) as events (columns of DECODED_DDL), stream or batch, one row for one row.
+
+    selected: whether the flow takes the record; true for what cannot be decoded, since nobody knows whose it was and nothing may
+              disappear.
+    A message's key, value and headers stay only where `error` is set: dead letters alone want them.
+    """
+    return messages.select(*MESSAGE).mapInArrow(Decoding(pickle.dumps(options)), DECODED_DDL)
+
+
+@lru_cache(maxsize=8)
+def reader_of(options: bytes) -> Reader:
+    """This process's reader for pickled DecodeOptions."""
+    return Reader(pickle.loads(options))  # written by our own driver
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """The function given to `mapInArrow`. options: pickled DecodeOptions."""
+
+    options: bytes
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Messages in, rows of DECODED_DDL out."""
+        reader = reader_of(self.options)
+        for batch in batches:
+            yield _rows(batch, reader)
+
+
+def _rows(messages: pa.RecordBatch, reader: Reader) -> pa.RecordBatch:
+    columns, selected = reader.table(messages.column("value").to_pylist())
+    dead = pc.is_valid(columns[DECODED.get_field_index("error")])
+    given = {name: messages.column(name) for name in MESSAGE}
+    given |= {name: pc.if_else(dead, given[name], None) for name in _CONTENT}
+    headers = given.pop("headers")
+    return pa.RecordBatch.from_arrays(
+        [*given.values(), *columns, headers, pa.array(selected, pa.bool_())], [*given, *DECODED.names, "headers", "selected"]
+    )
+
+
+__all__ = ["DECODED_DDL", "Decoding", "MESSAGE", "decoded", "reader_of"]

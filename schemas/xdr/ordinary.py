@@ -1,0 +1,255 @@
+"""The quick way through a message: what nearly all messages are, read by orjson; anything else is left to the thorough reader.
+
+The rule that keeps it right: it answers only when the thorough reader would say the very same, else None. orjson keeps one of two
+members of a name and makes floats of integers beyond 64 bits. So members are counted: each has one `":` in the text when nothing
+stands between quote and colon, and text inside strings can only add to that number, never take away. And numbers that may have
+been changed are left alone. Tests compare both readers.
+"""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from schemas.bins import BinType, GeoJson, KeyOrderedMap, KeyValueOrderedMap, OrderedList
+from schemas.digest import DIGEST_BYTES
+from schemas.events import DELETE, WRITE
+from schemas.version import GENERATIONS, MAX_LUT_MS
+from schemas.xdr.metadata import LAST_EXP_S, OLDEST_LUT_MS
+from schemas.xdr.options import DecodeOptions
+from schemas.xdr.record_types import RecordTypes
+
+_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
+_LARGE = 1e18
+"""From here on a float may have been an integer that does not fit in 64 bits."""
+_LISTS: dict[bool, Callable[[list[Any]], list[Any]]] = {True: OrderedList, False: lambda value: value}
+_MAPS: dict[str, type[dict[str, Any]]] = {"key": KeyOrderedMap, "key-value": KeyValueOrderedMap}
+_SCALARS = frozenset((str, bool, type(None)))
+_SPACED = re.compile(rb'"[ \t\r\n]+:').search
+
+
+class Ordinary(NamedTuple):
+    """The part of a ChangeEvent that the message says, in its order. bins: Python values by name; empty for deletes."""
+
+    namespace: str
+    set: str | None
+    digest: bytes
+    user_key: int | str | None
+    op: str
+    gen: int | None
+    lut_ms: int | None
+    exp_s: int | None
+    bins: dict[str, Any]
+
+
+class _Odd(Exception):
+    """Not for the quick way."""
+
+
+QuickRead = Callable[[bytes], Ordinary | None]
+
+
+def quick_typed_json(options: DecodeOptions) -> QuickRead:
+    """The quick way through the format `json`."""
+    if options.image == "none":
+        return _never
+    records = RecordTypes(options.records)
+
+    def read(value: bytes) -> Ordinary | None:
+        try:
+            message = orjson.loads(value)
+            namespace, set_name, digest, user_key = message["key"]
+            op, exp_s = _kind(message)
+            bins: dict[str, Any] = {}
+            members = len(message)
+            if op == WRITE:
+                types = records.bins(namespace, set_name) if records.any_bins else None
+                members += _typed_bins(message["bins"], bins, types)
+            if value.count(b'":') != members or _SPACED(value):
+                return None
+            return _checked(namespace, set_name, digest, user_key, op, message["gen"], message["lut"], exp_s, bins)
+        except (_Odd, ValueError, TypeError, KeyError, RecursionError):
+            return None  # the thorough reader says what is the matter, if anything is
+
+    return read
+
+
+def quick_flat_json(options: DecodeOptions) -> QuickRead:
+    """The quick way through the format `flat-json`."""
+    if options.image == "none":
+        return _never
+    key, records = options.metadata_key, RecordTypes(options.records)
+
+    def read(value: bytes) -> Ordinary | None:
+        try:
+            message = orjson.loads(value)
+            metadata = message.pop(key)
+            namespace, set_name = metadata["namespace"], metadata.get("set")
+            op, exp_s = _kind(metadata)
+            bins: dict[str, Any] = {}
+            members = 1 + len(metadata) + len(message)
+            if op == WRITE:
+                types = records.bins(namespace, set_name) if records.any_bins else None
+                members += _flat_bins(message, bins, types)
+            elif message:
+                return None
+            if value.count(b'":') != members or _SPACED(value):
+                return None
+            user_key = metadata.get("userKey")
+            digest = metadata["digest"]
+            return _checked(namespace, set_name, digest, user_key, op, metadata["gen"], metadata["lut"], exp_s, bins)
+        except (_Odd, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+
+    return read
+
+
+def _never(value: bytes) -> Ordinary | None:
+    return None
+
+
+def _kind(metadata: Mapping[str, Any]) -> tuple[str, int | None]:
+    op = metadata["msg"]
+    if op == WRITE:
+        exp = metadata["exp"]
+        if type(exp) is not int or not -1 <= exp <= LAST_EXP_S:
+            raise _Odd
+        return WRITE, exp if exp > 0 else None
+    if op != DELETE or "durable" in metadata:
+        raise _Odd
+    return DELETE, None
+
+
+def _checked(
+    namespace: Any,
+    set_name: Any,
+    digest: Any,
+    user_key: Any,
+    op: str,
+    gen: Any,
+    lut: Any,
+    exp_s: int | None,
+    bins: dict[str, Any],
+) -> Ordinary | None:
+    if type(namespace) is not str or not namespace or (set_name is not None and type(set_name) is not str):
+        return None
+    raw = binascii.a2b_base64(digest, strict_mode=True)
+    if len(raw) != DIGEST_BYTES:
+        return None
+    if user_key is not None and type(user_key) is not str and (type(user_key) is not int or user_key > _INT64_MAX):
+        return None
+    if type(gen) is not int or type(lut) is not int or not (0 <= gen < GENERATIONS and OLDEST_LUT_MS <= lut <= MAX_LUT_MS):
+        return None
+    return Ordinary(namespace, set_name or None, raw, user_key, op, gen, lut, exp_s, bins)
+
+
+def _typed_bins(entries: Any, bins: dict[str, Any], types: Mapping[str, BinType] | None) -> int:
+    """Fill `bins` and answer how many members the entries have, inner ones included. Raises _Odd, or what odd input raises."""
+    members = 0
+    for entry in entries:
+        name, kind, value = entry["name"], entry["type"], entry["value"]
+        if type(name) is not str:
+            raise _Odd
+        members += len(entry)
+        if kind == "str":
+            if type(value) is not str:
+                raise _Odd
+        elif kind == "int":
+            if type(value) is not int or value > _INT64_MAX:
+                raise _Odd
+        elif kind == "float":
+            if type(value) is not float:
+                raise _Odd
+        elif kind == "bool":
+            if type(value) is not bool:
+                raise _Odd
+        elif kind == "list":
+            if type(value) is not list:
+                raise _Odd
+            members += _members(value)
+            if "ordered" in entry:
+                value = _LISTS[entry["ordered"]](value)
+        elif kind == "map":
+            if type(value) is not dict:
+                raise _Odd
+            members += _members(value)
+            if "order" in entry:
+                value = _MAPS[entry["order"]](value)
+        elif kind == "geojson":
+            if type(value) is not dict:
+                raise _Odd
+            members += _members(value)
+            value = GeoJson(orjson.dumps(value).decode())
+        elif kind == "blob":
+            value = binascii.a2b_base64(value, strict_mode=True)
+        else:
+            raise _Odd
+        if types and types.get(name, kind) != kind:
+            raise _Odd
+        bins[name] = value
+    if len(bins) != len(entries):
+        raise _Odd
+    return members
+
+
+def _flat_bins(message: dict[str, Any], bins: dict[str, Any], types: Mapping[str, BinType] | None) -> int:
+    """Fill `bins` and answer how many members the values have inside. Raises _Odd, or what odd input raises."""
+    members = 0
+    for name, value in message.items():
+        kind = type(value)
+        declared = types.get(name) if types else None
+        if kind is int:
+            if value > _INT64_MAX or (declared is not None and declared != "int"):
+                raise _Odd
+        elif kind is str:
+            if declared is not None and declared != "str":
+                if declared != "blob":
+                    raise _Odd
+                value = binascii.a2b_base64(value, strict_mode=True)
+        elif kind is float:
+            if abs(value) >= _LARGE or (declared is not None and declared != "float"):
+                raise _Odd
+        elif kind is bool:
+            if declared is not None and declared != "bool":
+                raise _Odd
+        elif kind is list:
+            if declared is not None and declared != "list":
+                raise _Odd
+            members += _members(value)
+        elif kind is dict:
+            members += _members(value)
+            if declared is not None and declared != "map":
+                if declared != "geojson":
+                    raise _Odd
+                value = GeoJson(orjson.dumps(value).decode())
+        else:
+            raise _Odd
+        bins[name] = value
+    return members
+
+
+def _members(value: Any) -> int:
+    """How many members the objects inside a list or object have. Raises _Odd for numbers that orjson may have changed."""
+    if type(value) is dict:
+        members = len(value)
+        value = value.values()
+    else:
+        members = 0
+    for item in value:
+        kind = type(item)
+        if kind in _SCALARS:
+            continue
+        if kind is int:
+            if item > _INT64_MAX:
+                raise _Odd
+        elif kind is float:
+            if abs(item) >= _LARGE:
+                raise _Odd
+        else:
+            members += _members(item)
+    return members
+
+
+__all__ = ["Ordinary", "QuickRead", "quick_flat_json", "quick_typed_json"]

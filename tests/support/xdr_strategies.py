@@ -1,0 +1,66 @@
+"""Hypothesis strategies for change events with every bin type, and what their bins must be declared as in flat JSON."""
+
+import string
+from typing import Any
+
+from hypothesis import strategies as st
+
+from schemas.bins import BinType, GeoJson, Hll, KeyOrderedMap, KeyValueOrderedMap, OrderedList
+from schemas.events import DELETE, WRITE, ChangeEvent
+from schemas.version import MAX_LUT_MS
+
+INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
+TEXT = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["77", "1.5", "-0.0", "true", "null", "NaN", "[1]", "{}", '":"', '"a":"', "a", "\\", "2026-01-02", "1d", "\\ud800"]
+    ),
+)
+NAMES = st.one_of(
+    st.sampled_from(["a", "b", "gen", "msg", "key", "metadat", 'q"', "b\\", "ü.$ "]), st.text(string.ascii_letters, min_size=1)
+)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+NESTED = st.recursive(
+    st.none() | st.booleans() | INT64 | FINITE | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+LISTS, MAPS = st.lists(NESTED, max_size=4), st.dictionaries(TEXT, NESTED, max_size=4)
+POINT = GeoJson('{"type":"Point","coordinates":[8.5,47.4]}')
+VALUES = st.one_of(
+    *(st.none(), st.booleans(), INT64, st.floats(), TEXT, LISTS, MAPS, st.binary(max_size=8), st.binary(max_size=8).map(Hll)),
+    *(LISTS.map(OrderedList), MAPS.map(KeyOrderedMap), MAPS.map(KeyValueOrderedMap), st.just(POINT)),
+)
+FLAT_VALUES = st.one_of(st.none(), st.booleans(), INT64, FINITE, TEXT, LISTS, MAPS)
+DECLARED: dict[str, tuple[BinType, Any]] = {
+    "d_float": (BinType.FLOAT, st.floats()),
+    "d_blob": (BinType.BLOB, st.binary(max_size=8)),
+    "d_hll": (BinType.HLL, st.binary(max_size=8).map(Hll)),
+    "d_geo": (BinType.GEOJSON, st.just(POINT)),
+    "d_str": (BinType.STR, TEXT),
+}
+DECLARED_TYPES = {name: kind for name, (kind, _) in DECLARED.items()}
+DECLARED_BINS = st.fixed_dictionaries({}, optional={name: values for name, (_, values) in DECLARED.items()})
+TYPED_BINS = st.dictionaries(NAMES, VALUES, max_size=6)
+FLAT_BINS = st.builds(lambda one, two: {**one, **two}, st.dictionaries(NAMES, FLAT_VALUES, max_size=6), DECLARED_BINS)
+
+
+@st.composite
+def events(draw: st.DrawFn, bins: st.SearchStrategy[dict[str, Any]]) -> ChangeEvent:
+    """An event with such bins, a delete at times."""
+    ordered = draw(st.booleans())
+    op = draw(st.sampled_from([WRITE, WRITE, WRITE, DELETE]))
+    return ChangeEvent(
+        namespace=draw(st.sampled_from(["shop", "ü"])),
+        set=draw(st.none() | st.text(min_size=1, max_size=5)),
+        digest=draw(st.binary(min_size=20, max_size=20)),
+        user_key=draw(st.none() | INT64 | TEXT),
+        op=op,
+        gen=draw(st.integers(0, 65535)) if ordered else None,
+        lut_ms=draw(st.integers(10**11, MAX_LUT_MS)) if ordered else None,
+        exp_s=draw(st.none() | st.integers(1, 10**11 - 1)) if op == WRITE else None,
+        bins=draw(bins) if op == WRITE else {},
+        topic="xdr",
+        partition=3,
+        offset=0,
+    )
