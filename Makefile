@@ -8,7 +8,8 @@ JARS := .millrace/jars
 PACKAGES := .venv/.packages-installed
 SPARK_JARS := $(JARS)/.spark-resolved
 KAFKA_JARS := $(JARS)/.kafka-resolved
-READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS)
+CLASSES := $(JARS)/.classes-archived
+READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS) $(CLASSES)
 
 .PHONY: help setup demo test chaos test-unit test-integration check format bench docs clean clean-all
 
@@ -79,4 +80,9 @@ $(JARS)/.%-resolved: deploy/jars/%/pom.xml | $(PACKAGES)
 	@echo "Fetching the jars of $* with Maven into $(JARS)/$* ..."
 	@rm -rf $(JARS)/$* && mkdir -p $(JARS)
 	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)/$*
+	@touch $@
+
+$(CLASSES): $(SPARK_JARS)
+	@echo "Archiving the classes of Spark and Delta, so that drivers start faster (half a minute, once) ..."
+	@$(BIN)/python -m deploy.setup.class_archive 2> $(JARS)/class-archive.log || tail -5 $(JARS)/class-archive.log >&2
 	@touch $@

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipelines.decoding import MESSAGE, reader_of
 from pipelines.failpoints import Failpoints, Victims, armed_file
+from pipelines.worker_errors import packed
 from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
 from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
@@ -93,7 +94,7 @@ class MirrorWorker:
                 work.take(window)
                 yield from work.letters()
         except MillraceError as error:
-            yield _rows([{"kind": ERROR, "error": pickle.dumps(error)}])
+            yield _rows([{"kind": ERROR, "error": packed(error)}])
         yield _rows([{"kind": SUMMARY, **work.counts, "max_lut_ms": work.max_lut_ms}])
 
 

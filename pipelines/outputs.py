@@ -2,7 +2,6 @@
 
 import pickle
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from pyspark.sql import DataFrame
 from pipelines.decoding import decoded
 from pipelines.failpoints import Victims
 from pipelines.mirror_worker import COUNTS, DEAD, ERROR, REPORT_DDL, SUMMARY, MirrorWorker
-from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
+from pipelines.worker_errors import raise_worst
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
 from sinks.delta.history import DeltaHistory
@@ -91,7 +90,7 @@ class MirrorOutput:
         report = frame.mapInArrow(worker, REPORT_DDL).toArrow()
         kinds = report.column("kind").to_pylist()
         errors = report.column("error").to_pylist()
-        raise_worst(pickle.loads(error) for kind, error in zip(kinds, errors, strict=True) if kind == ERROR)
+        raise_worst(error for kind, error in zip(kinds, errors, strict=True) if kind == ERROR)
         summaries = _of_kind(report, kinds, SUMMARY).to_pylist()
         letters = _of_kind(report, kinds, DEAD)
         luts = [row["max_lut_ms"] for row in summaries if row["max_lut_ms"] is not None]
@@ -134,16 +133,8 @@ class HistoryOutput:
         )
 
 
-def raise_worst(errors: Iterable[MillraceError]) -> None:
-    """Raise the gravest of the workers' errors, as the object it was: Terminal before InDoubt before Retryable. None: return."""
-    found = list(errors)
-    if found:
-        gravest_first = (Terminal, ConfigError, InDoubt, Retryable)
-        raise min(found, key=lambda error: next(rank for rank, kind in enumerate(gravest_first) if isinstance(error, kind)))
-
-
 def _of_kind(report: pa.Table, kinds: list[str], kind: str) -> pa.Table:
     return report.filter(pa.array([found == kind for found in kinds], pa.bool_()))
 
 
-__all__ = ["Account", "BatchOutput", "HistoryOutput", "MirrorOutput", "raise_worst"]
+__all__ = ["Account", "BatchOutput", "HistoryOutput", "MirrorOutput"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
+from pipelines.session import close_session
 from tests.support.spark import start_session
 
 pytest_plugins = ["tests.support.fixtures_stack"]
@@ -15,4 +16,4 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One Spark session per test process. Tests must not stop it; they set and restore what they change."""
     session = start_session(tmp_path_factory.mktemp("spark"))
     yield session
-    session.stop()
+    close_session(session)

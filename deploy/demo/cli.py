@@ -31,7 +31,7 @@ def demo(
 
     Exit status 0 when nothing was lost, doubled or different and every kill really happened, 1 otherwise.
     """
-    from deploy.demo.demo import DemoOptions, run_demo
+    from deploy.demo.demo import DemoOptions, run_demo, stack_folder
 
     options = DemoOptions(seed, rate, seconds, message_format, aerospike, namespace, clear, keep, folder)
     result = run_demo(options, lambda line: typer.echo(line, err=output is Output.JSON))
@@ -39,6 +39,9 @@ def demo(
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False, default=str))
     else:
         show(result)
+    if keep:
+        at = f"--folder {stack_folder(folder)}"
+        typer.echo(f"The stack keeps running: millrace local status {at}; end it: millrace local down {at} --purge", err=True)
     if not result.good:
         raise typer.Exit(1)
 
@@ -71,9 +74,10 @@ def show(result: "DemoResult") -> None:
     console.print(f"Shipped by the source: {shipped}.", highlight=False)
     for fired in result.kill_evidence:
         console.print(f"Killed at {fired['point']} in batch {fired.get('batch_id', '?')} ({fired['at']}).", highlight=False)
-    console.print(
-        f"Change to visible in the mirror: {_lag(result.lag_steady)} once caught up; {_lag(result.lag_all)} with the crashes."
-    )
+    steady = f"{_lag(result.lag_steady)} once caught up; " if result.lag_steady else ""
+    console.print(f"Change to visible in the mirror: {steady}{_lag(result.lag_all)} with the crashes.", highlight=False)
+    if not steady:
+        console.print("The last driver had not caught up for long enough to measure that apart.", highlight=False)
     console.print(
         f"{result.events:,} events in {result.seconds:.0f} s, {result.events_per_second:,.0f} events/s (the workload's rate).",
         highlight=False,

@@ -41,6 +41,7 @@ STEADY_PATIENCE_S = 120.0
 MAX_WORKLOAD_S = 1_800
 DRAIN_PATIENCE_S = 300.0
 POLL_S = 0.1
+SAY_S, SAY_THE_SAME_S = 5.0, 15.0
 
 SHORT_LIVED = "-XX:TieredStopAtLevel=1"
 """For JVMs that live for seconds: on two cores the optimising compiler would take more time than its code gives back."""
@@ -105,8 +106,8 @@ class DemoResult:
 
 def run_demo(options: DemoOptions, say: Say) -> DemoResult:
     """Run everything and judge it. Leaves nothing running unless `keep`. Raises what a part refused."""
-    root = options.folder or work_folder() / "demo"
-    stack = Stack(root / "stack")
+    root = _root(options.folder)
+    stack = Stack(stack_folder(options.folder))
     stack.down(purge=True)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -114,6 +115,15 @@ def run_demo(options: DemoOptions, say: Say) -> DemoResult:
         if not options.keep:
             cleanup.callback(stack.down, purge=True)
         return _Demo(options, stack, root, say, cleanup).run()
+
+
+def _root(folder: Path | None) -> Path:
+    return folder or work_folder() / "demo"
+
+
+def stack_folder(folder: Path | None) -> Path:
+    """Where the stack of a demo in `folder` (None: the usual one) has its state, data and logs."""
+    return _root(folder) / "stack"
 
 
 class _Demo:
@@ -205,6 +215,7 @@ class _Demo:
     def _finish_workload(self, process: "subprocess.Popen[bytes]", source: str, began: float) -> dict[str, Any]:
         """Let the last driver run caught up for a while, then end the traffic and wait until all of it is in Kafka."""
         said = resumed = time.monotonic()
+        line = ""
         steady_since: float | None = None
         while process.poll() is None:
             now = time.monotonic()
@@ -215,9 +226,9 @@ class _Demo:
             ):
                 process.terminate()
                 process.wait()
-            if now - said > 5.0:
-                said = now
-                self._say(f"  {self._line()}")
+            if now - said > (SAY_S if line != self._line() else SAY_THE_SAME_S):
+                said, line = now, self._line()
+                self._say(f"  {line}")
             time.sleep(POLL_S)
         if process.returncode:
             raise Terminal("E490", f"the workload failed with status {process.returncode}", log=self._root / "workload.log")
@@ -305,4 +316,4 @@ def _working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-__all__ = ["DemoOptions", "DemoResult", "KILL_POINTS", "run_demo"]
+__all__ = ["DemoOptions", "DemoResult", "KILL_POINTS", "run_demo", "stack_folder"]

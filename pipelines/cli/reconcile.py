@@ -28,9 +28,11 @@ def reconcile(
 
     from pipelines.flow import load_flow
     from pipelines.reconcile.report import reconcile as compare
+    from pipelines.reconcile.report import require_reachable
     from pipelines.session import build_session, close_session
 
     loaded = load_flow(flow)
+    require_reachable(loaded)
     typer.echo(f"comparing the outputs of flow {loaded.name!r} (Spark is starting) ...", err=True)
     session = build_session(f"millrace reconcile {loaded.name}", loaded.spark.overrides(), loaded.spark.master)
     try:

@@ -4,8 +4,9 @@ A digest decides its partition, and the same in every cluster, so source and mir
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,7 +15,9 @@ from pyspark.sql import functions as F
 
 from pipelines.reconcile.compare import Finding, Form, compare
 from pipelines.reconcile.state import bins_in_normal_form, newest_per_record
+from pipelines.worker_errors import packed
 from schemas.digest import KeyMismatch, resolve_user_key
+from schemas.errors import MillraceError
 from schemas.events import EVENT_COLUMNS, WRITE, ChangeEvent
 from schemas.xdr.arrow import events_from_arrow
 from schemas.xdr.options import RecordType
@@ -26,7 +29,7 @@ _ERROR = "struct<code:string,detail:string>"
 REPORTED_PER_BUCKET = 20
 RESULT_DDL = (
     "bucket INT, compared BIGINT, equal BIGINT, form_limited BIGINT, differing BIGINT, "
-    "findings ARRAY<STRUCT<kind: STRING, digest: STRING, `set`: STRING, detail: STRING>>"
+    "findings ARRAY<STRUCT<kind: STRING, digest: STRING, `set`: STRING, detail: STRING>>, error BINARY"
 )
 _FINDING = pa.struct([("kind", pa.string()), ("digest", pa.string()), ("set", pa.string()), ("detail", pa.string())])
 _RESULT = pa.schema(
@@ -37,8 +40,10 @@ _RESULT = pa.schema(
         ("form_limited", pa.int64()),
         ("differing", pa.int64()),
         ("findings", pa.list_(_FINDING)),
+        ("error", pa.binary()),
     ]
 )
+"""RESULT_DDL in Arrow. A bucket that could not be compared has nothing but its `error` (pipelines.worker_errors)."""
 
 
 class Namespace(NamedTuple):
@@ -69,7 +74,7 @@ def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespac
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for bucket in batch.column("id").to_pylist():
-                yield _compared(bucket, _scan(expected, bucket, scope), _scan(found, bucket, scope), scope)
+                yield _compared(bucket, partial(_scan, expected, bucket, scope), found, scope)
 
     return spark.range(0, BUCKETS, 1, BUCKETS).mapInArrow(run, RESULT_DDL)
 
@@ -85,8 +90,9 @@ def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, s
 
     def run(one_bucket: pa.Table, rows: pa.Table) -> pa.Table:
         bucket = one_bucket.column("bucket")[0].as_py()
-        wanted = _records(rows.drop_columns(["bucket"]), time.time())
-        return pa.Table.from_batches([_compared(bucket, wanted, _scan(found, bucket, scope), scope)])
+        return pa.Table.from_batches(
+            [_compared(bucket, lambda: _records(rows.drop_columns(["bucket"]), time.time()), found, scope)]
+        )
 
     return buckets.groupBy("bucket").cogroup(events.groupBy("bucket")).applyInArrow(run, RESULT_DDL)
 
@@ -133,8 +139,11 @@ def _user_key(event: ChangeEvent) -> int | str | bytes | None:
         return event.user_key
 
 
-def _compared(bucket: int, wanted: dict[bytes, StoredRecord], found: dict[bytes, StoredRecord], scope: Scope) -> pa.RecordBatch:
-    tally, findings = compare(wanted, found, scope.form, time.time(), scope.tolerance_s)
+def _compared(bucket: int, wanted: Callable[[], dict[bytes, StoredRecord]], found: Namespace, scope: Scope) -> pa.RecordBatch:
+    try:
+        tally, findings = compare(wanted(), _scan(found, bucket, scope), scope.form, time.time(), scope.tolerance_s)
+    except MillraceError as error:
+        return pa.RecordBatch.from_pylist([{"bucket": bucket, "error": packed(error)}], schema=_RESULT)
     row: dict[str, Any] = {
         "bucket": bucket,
         **tally._asdict(),

@@ -12,7 +12,9 @@ from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
 from pipelines.reconcile.compare import Form
 from pipelines.reconcile.jobs import Namespace, Scope, compare_history, compare_namespaces
 from pipelines.reconcile.offsets import account_offsets
+from pipelines.worker_errors import raise_worst
 from schemas.errors import ConfigError
+from sinks.aerospike.connection import client_for
 from sinks.delta.ledger import LedgerTable
 from sinks.delta.table import is_table
 
@@ -78,6 +80,17 @@ class Reconciliation:
         return {**asdict(self), **totals}
 
 
+def require_reachable(flow: Flow) -> None:
+    """Ask every cluster a comparison would scan, from this process, before anything is started.
+
+    Raises: Retryable E210 when no node answers, ConfigError E120 for refused credentials or TLS.
+    """
+    mirrors = [output.client() for output in flow.all_outputs().values() if isinstance(output, AerospikeMirror)]
+    source = [flow.reconcile.source.client()] if mirrors and flow.reconcile is not None else []
+    for config in (*source, *mirrors):
+        client_for(config)
+
+
 def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconciliation:
     """Compare source with mirrors, histories with mirrors, and account for every offset the histories have read.
 
@@ -117,6 +130,7 @@ def _read(spark: SparkSession, path: str) -> DataFrame:
 
 def _summed(expected: str, found: str, rows: DataFrame) -> Comparison:
     parts = rows.toArrow().to_pylist()
+    raise_worst(part["error"] for part in parts if part["error"] is not None)
     totals = {name: sum(part[name] for part in parts) for name in ("compared", "equal", "form_limited", "differing")}
     findings = tuple(finding for part in parts for finding in part["findings"])
     return Comparison(expected, found, **totals, findings=findings)
@@ -144,4 +158,4 @@ def _epoch_is(epoch: str | None) -> str:
     return f"epoch = '{epoch}'" if epoch else "false"
 
 
-__all__ = ["Comparison", "OffsetCheck", "Reconciliation", "reconcile"]
+__all__ = ["Comparison", "OffsetCheck", "Reconciliation", "reconcile", "require_reachable"]

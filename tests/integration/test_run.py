@@ -49,7 +49,7 @@ def bench_at(folder: Path, kafka: str, address: str, namespace: str, topic: str,
     flow = folder / "flow.yaml"
     flow.write_text(
         textwrap.dedent(f"""\
-        name: {topic[-20:].strip("-").lower()}
+        name: run-{topic[-12:].strip("-_").lower()}
         source: {{bootstrap_servers: "{kafka}", topics: {topic}, format: json, max_offsets_per_trigger: 2000}}
         records:
           - {{namespace: payments, sets: [{topic[-40:]}], bins: schemaless}}

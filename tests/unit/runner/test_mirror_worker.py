@@ -9,7 +9,7 @@ import pytest
 from pipelines import mirror_worker
 from pipelines.failpoints import VARIABLE, Victims
 from pipelines.mirror_worker import DEAD, ERROR, REPORT, SUMMARY, MirrorWorker, windows
-from pipelines.outputs import raise_worst
+from pipelines.worker_errors import packed, raise_worst
 from schemas.digest import digest_of
 from schemas.errors import InDoubt, Retryable, Terminal
 from schemas.events import ChangeEvent
@@ -177,5 +177,5 @@ def test_the_gravest_error_of_the_workers_decides() -> None:
     raise_worst([])
     for errors, worst in (([retry, doubt], doubt), ([doubt, end, retry], end), ([retry], retry)):
         with pytest.raises(type(worst)) as raised:
-            raise_worst(errors)
-        assert raised.value is worst
+            raise_worst(map(packed, errors))
+        assert (raised.value.code, str(raised.value)) == (worst.code, str(worst))
