@@ -173,14 +173,21 @@ def _server_properties(data: Path, port: int, controller_port: int, settings: Ma
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
+def new_cluster_id() -> str:
+    """Kafka's form of a cluster id: 16 bytes, URL-safe Base64 without padding; it must not look like an option of a command."""
+    while True:
+        made = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        if not made.startswith("-"):
+            return made
+
+
 def _format(java: str, class_path: str, data: Path, properties: Path) -> None:
     """Format the log folder once; the cluster id is kept beside it, so that half a formatting is repeated with the same id."""
     if (data / "log" / "meta.properties").exists():
         return
     kept = data / "cluster.id"
     if not kept.exists():
-        # Kafka's form of a cluster id: 16 bytes, URL-safe Base64 without padding.
-        kept.write_text(urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode())
+        kept.write_text(new_cluster_id())
     command = [java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOGGING}"]
     command += [
         "-cp",
@@ -208,4 +215,4 @@ def _did_not_start(broker: process.Process, why: str) -> ConfigError:
     return ConfigError("E140", f"Kafka did not start: {why}. Its last words:\n{_words(broker.log_tail(80))}", log=broker.log_file)
 
 
-__all__ = ["Broker", "launch_broker", "start_broker"]
+__all__ = ["Broker", "launch_broker", "new_cluster_id", "start_broker"]
