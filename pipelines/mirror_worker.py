@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.decoding import MESSAGE, reader_of
+from pipelines.decoding import MESSAGE, collector_paused, reader_of
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.worker_errors import packed
 from schemas.errors import MillraceError, Terminal
@@ -90,9 +90,10 @@ class MirrorWorker:
         """Write the partition's events; yield the report."""
         work = _Partition(self)
         try:
-            for window in windows(batches, self.window_rows, self.window_bytes):
-                work.take(window)
-                yield from work.letters()
+            with collector_paused():
+                for window in windows(batches, self.window_rows, self.window_bytes):
+                    work.take(window)
+                    yield from work.letters()
         except MillraceError as error:
             yield _rows([{"kind": ERROR, "error": packed(error)}])
         yield _rows([{"kind": SUMMARY, **work.counts, "max_lut_ms": work.max_lut_ms}])

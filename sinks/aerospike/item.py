@@ -16,7 +16,6 @@ DELETED = 1
 _WITH_USER_KEY = 3  # (namespace, set, user key); by digest only it is (namespace, set, None, digest)
 MAX_TTL_S = 315_360_000
 _USUAL_BYTES = 512
-_ROOM_FOR_NAMES = 64
 
 
 class Item:
@@ -80,7 +79,7 @@ def prepare(event: ChangeEvent, index: int, rank: int, config: MirrorConfig) -> 
     item.digest_key = (config.namespace, None, None, digest)
     item.mark_key = (config.namespace, config.tombstone_set, digest)
     if operations is not None:
-        item.size_bytes = _size_bytes(event.bins)
+        item.size_bytes += operations.size_bytes
     return item
 
 
@@ -135,15 +134,6 @@ def _reject(problem: Unfit) -> Outcome:
 
 def _for_client(user_key: int | str | bytes) -> int | str | bytearray:
     return bytearray(user_key) if isinstance(user_key, bytes) else user_key
-
-
-def _size_bytes(bins: dict[str, Any]) -> int:
-    """Roughly what the record weighs on the wire: exact enough to keep a call of large records small."""
-    size = _USUAL_BYTES
-    for value in bins.values():
-        if isinstance(value, str | bytes | list | dict) and len(value) > _ROOM_FOR_NAMES:
-            size += len(value) if isinstance(value, str | bytes) else len(repr(value))
-    return size
 
 
 __all__ = ["DELETED", "EXPIRING", "Item", "MAX_TTL_S", "outranks", "prepare", "rank_and_dedupe"]

@@ -24,6 +24,8 @@ from schemas.bins import (
 )
 
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
+_CONTAINERS = (list, dict)
+_SMALL = 64
 OP_WRITE: int = aerospike.OPERATOR_WRITE
 
 
@@ -35,10 +37,14 @@ class Unfit(NamedTuple):
 
 
 class BinOperations(NamedTuple):
-    """Operations that write a record's bins, and those that afterwards restore an order a plain write cannot express."""
+    """Operations that write a record's bins, and those that afterwards restore an order a plain write cannot express.
+
+    size_bytes: roughly what the values weigh on the wire: exact enough to keep a call of large records small.
+    """
 
     writes: list[dict[str, Any]]
     orders: list[dict[str, Any]]
+    size_bytes: int
 
 
 def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
@@ -48,6 +54,7 @@ def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
     """
     operations: list[dict[str, Any]] = []
     orders: list[dict[str, Any]] = []
+    size_bytes = 0
     for name, value in bins.items():
         problem = _name_problem(name)
         if problem is not None:
@@ -57,10 +64,14 @@ def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
             if not INT_MIN <= value <= INT_MAX:
                 return Unfit("D203", f"bin {name!r}: integer needs more than 64 bits")
         elif kind is str:
-            damage = _text_problem(value)
-            if damage:
-                return Unfit("D202", f"bin {name!r}: {damage}")
-        elif kind is float or kind is bool or kind is bytes:
+            if "\0" in value or not value.isascii():
+                damage = _text_problem(value)
+                if damage:
+                    return Unfit("D202", f"bin {name!r}: {damage}")
+            size_bytes += len(value)
+        elif kind is bytes:
+            size_bytes += len(value)
+        elif kind is float or kind is bool:
             pass
         elif value is None:
             continue
@@ -69,13 +80,21 @@ def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
                 orders.append(list_operations.list_set_order(name, aerospike.LIST_ORDERED))
             elif kind is KeyValueOrderedMap:
                 orders.append(map_operations.map_set_policy(name, {"map_order": aerospike.MAP_KEY_VALUE_ORDERED}))
+            size_bytes += _weight(value)
             value = _for_client(value, f"bin {name!r}")
             if type(value) is Unfit:
                 return value
         operations.append({"op": OP_WRITE, "bin": name, "val": value})
-    return BinOperations(operations, orders)
+    return BinOperations(operations, orders, size_bytes)
 
 
+def _weight(value: Any) -> int:
+    if isinstance(value, _CONTAINERS):
+        return len(repr(value)) if len(value) > _SMALL else len(value)
+    return len(value) if isinstance(value, str | bytes) else 0
+
+
+@lru_cache(maxsize=4_096)
 def set_problem(name: str | None) -> Unfit | None:
     """Why a set name cannot be used, or None."""
     if name is None:
