@@ -8,7 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from pipelines.decoding import decoded
+from pipelines.decoding import Decoding
 from pipelines.failpoints import Victims
 from pipelines.mirror_worker import COUNTS, DEAD, ERROR, REPORT_DDL, SUMMARY, MirrorWorker
 from pipelines.worker_errors import raise_worst
@@ -118,7 +118,7 @@ class HistoryOutput:
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
         """Append the batch's events. Raises as DeltaHistory.write."""
         started = time.monotonic()
-        counts = self.table.write(decoded(frame, self.options), fence)
+        counts = self.table.write(frame, fence, Decoding(pickle.dumps(self.options)))
         return Account(
             rows=counts.rows_read,
             unselected=counts.unselected,

@@ -18,7 +18,7 @@ from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, bin_columns,
 from sinks.contract import Fence
 from sinks.delta.append import append_frame
 from sinks.delta.counts import BatchCounts, count_columns, counted_again, is_event, observed
-from sinks.delta.history_columns import history_rows
+from sinks.delta.history_columns import ArrowStep, HistoryRows, judged_history_ddl
 from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
 from sinks.delta.transactions import Txn, output_txn, stored_version
 
@@ -72,33 +72,35 @@ class DeltaHistory:
         """Raise ConfigError E121 unless the table's columns, partitions and properties fit; changes nothing."""
         self._grow = require_contract(self.path, self.contract, self._storage_options)
 
-    def write(self, frame: DataFrame, fence: Fence) -> BatchCounts:
+    def write(self, frame: DataFrame, fence: Fence, read: ArrowStep | None = None) -> BatchCounts:
         """Append the batch's events, once, and count everything the batch held; one Spark action.
 
         frame:  the whole batch in normal form (`schemas.events`): undecodable rows are counted as dead and not written; with a
                 boolean column `selected`, decoded rows for which it is not true are counted as unselected and not written.
+        read:   what makes the normal form of `frame`, when that is something else (Kafka messages): both then happen in one step.
         Replay: the same batch under the same fence changes nothing and counts the same. Should a changed decoder now read rows
                 the first attempt could not, those are appended, so that no event falls between history and dead letters.
         Raises: Terminal E422 when the table holds later batches of this checkpoint; Retryable E230 on a conflict; else what Spark
                 raises.
         """
         txn = output_txn(self.flow, self.name, fence)
+        rows = self._judged(frame, fence, read)
         if self._newest(txn) >= fence.batch_id:
-            return self._replayed(frame, fence, txn)
+            return self._replayed(rows, fence, txn)
         observation = Observation()
-        counted = frame.observe(observation, *count_columns(frame))
+        counted = rows.observe(observation, *count_columns(rows))
         self._held.pop(txn.app_id, None)  # whatever happens below, the table knows better
-        append_frame(self._rows(counted, fence), self.path, txn, grow=self._grow)
+        append_frame(_events(counted), self.path, txn, grow=self._grow)
         counts = observed(observation)
         if counts is None:  # skipped by Delta (someone else wrote this batch meanwhile), or the counts were lost on their way
-            return self._replayed(frame, fence, txn)
+            return self._replayed(rows, fence, txn)
         self._held[txn.app_id] = fence.batch_id
         self._grow = False
         return counts
 
-    def _rows(self, frame: DataFrame, fence: Fence) -> DataFrame:
+    def _judged(self, frame: DataFrame, fence: Fence, read: ArrowStep | None) -> DataFrame:
         origin = {"flow": self.flow, "output": self.name, "epoch": fence.epoch, "batch_id": fence.batch_id}
-        return history_rows(frame.filter(is_event(frame)), self.declared, origin)
+        return frame.mapInArrow(HistoryRows(self.declared, origin, read), judged_history_ddl(self.declared))
 
     def _newest(self, txn: Txn) -> int:
         """The last batch of this checkpoint in the table, -1 for none. Asked of the table once per start and after a failure."""
@@ -107,7 +109,7 @@ class DeltaHistory:
             self._held[txn.app_id] = -1 if stored is None else stored
         return self._held[txn.app_id]
 
-    def _replayed(self, frame: DataFrame, fence: Fence, txn: Txn) -> BatchCounts:
+    def _replayed(self, rows: DataFrame, fence: Fence, txn: Txn) -> BatchCounts:
         newest = self._newest(txn)
         if newest > fence.batch_id:
             raise Terminal(
@@ -117,8 +119,8 @@ class DeltaHistory:
                 output=self.name,
                 epoch=fence.epoch,
             )
-        counts = counted_again(frame)
-        there = frame.sparkSession.read.format("delta").load(self.path)
+        counts = counted_again(rows)
+        there = rows.sparkSession.read.format("delta").load(self.path)
         there = there.filter(
             (F.col("batch_id") == fence.batch_id)
             & (F.col("epoch") == fence.epoch)
@@ -127,11 +129,17 @@ class DeltaHistory:
         ).select("topic", "partition", "offset")
         held = there.count()
         if held < counts.applied:
-            missing = self._rows(frame, fence).join(there, ["topic", "partition", "offset"], "left_anti")
+            events = _events(rows)
+            missing = events.join(there, ["topic", "partition", "offset"], "left_anti")
             # An id of its own, since the batch's is spent; the rows held so far grow with every mending, so a repeat is skipped.
             mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", held)
-            append_frame(missing.select(*self._rows(frame, fence).columns), self.path, mending, grow=self._grow)
+            append_frame(missing.select(*events.columns), self.path, mending, grow=self._grow)
         return replace(counts, replayed=True)
+
+
+def _events(rows: DataFrame) -> DataFrame:
+    """The rows that become history, in the table's own columns."""
+    return rows.filter(is_event(rows)).drop("error", "selected")
 
 
 __all__ = ["DeltaHistory"]

@@ -1,110 +1,157 @@
-"""The normal form of events as the columns of a history table."""
+"""The normal form of events as the columns of a history table, batch by batch in Spark's Python workers.
 
-from collections.abc import Mapping
+Made there and not by Spark expressions: what differs from batch to batch (its id) would be part of the code Spark generates, and
+compiling that anew took seconds of every batch.
+"""
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, BinType
-from schemas.tables import PARTITION_COLUMN, TYPED_COLUMN, bin_columns
+from schemas.tables import PARTITION_COLUMN, bin_columns, history_ddl
+from sinks.delta.ddl import delta_schema
+from sinks.delta.typed_text import typed_values
 
-_BINS = "_bins"
+Batches = Iterator[pa.RecordBatch]
+ArrowStep = Callable[[Batches], Batches]
+"""What `mapInArrow` takes."""
+
 _FINER: dict[BinType, tuple[str, ...]] = {
     BinType.LIST: (LIST_ORDERED,),
     BinType.MAP: (MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED),
 }
+_AS_THEY_ARE = (
+    *("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s"),
+    *("topic", "partition", "offset", "kafka_timestamp"),
+)
 _MILLISECONDS_A_DAY = 86_400_000
+_JUDGED_DDL = "error STRUCT<code: STRING, detail: STRING>, selected BOOLEAN"
 
 
-def history_rows(events: DataFrame, declared: Mapping[str, BinType] | None, origin: Mapping[str, object]) -> DataFrame:
-    """`events` (decoded, `schemas.events`) as rows of `schemas.tables.history_ddl(declared)`, columns in its order.
+def judged_history_ddl(declared: Mapping[str, BinType] | None) -> str:
+    """What HistoryRows makes: the columns of `schemas.tables.history_ddl`, and `error` and `selected` to count by."""
+    return f"{history_ddl(declared)}, {_JUDGED_DDL}"
 
-    origin: flow, output, epoch and batch_id, the same for every row.
+
+@dataclass(frozen=True)
+class HistoryRows:
+    """The function given to `mapInArrow`: from the normal form (`schemas.events`) to `judged_history_ddl(declared)`, row for row.
+
+    declared: bins that become typed columns; what such a column cannot hold stays in `other_bins`. None: all bins in one map.
+    origin:   flow, output, epoch and batch_id, the same for every row.
+    read:     what makes the normal form, when it is not what comes in.
     """
-    by_name = events.withColumn(_BINS, F.map_from_entries(_entries())).select(
-        "namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s",
-        _BINS, "topic", "partition", "offset", "kafka_timestamp",
-    )  # fmt: skip
-    if declared is None:
-        rows, bins = by_name.withColumnRenamed(_BINS, "bins"), ["bins"]
-    else:
-        rows, bins = _typed(by_name, declared)
-    return rows.select(
-        "namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s",
-        *bins,
-        "topic", "partition", "offset", "kafka_timestamp",
-        F.lit(origin["flow"]).cast("string").alias("flow"),
-        F.lit(origin["output"]).cast("string").alias("output"),
-        F.lit(origin["epoch"]).cast("string").alias("epoch"),
-        F.lit(origin["batch_id"]).cast("bigint").alias("batch_id"),
-        _date().alias(PARTITION_COLUMN),
-    )  # fmt: skip
+
+    declared: Mapping[str, BinType] | None
+    origin: Mapping[str, Any]
+    read: ArrowStep | None = None
+
+    def __call__(self, batches: Batches) -> Batches:
+        """A row without a column `selected` counts as selected."""
+        schema = _schema(None if self.declared is None else tuple(self.declared.items()))
+        for batch in batches if self.read is None else self.read(batches):
+            yield self._rows(batch, schema)
+
+    def _rows(self, events: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+        rows = events.num_rows
+        columns: dict[str, Any] = {name: events.column(name) for name in _AS_THEY_ARE}
+        columns |= {name: pa.repeat(pa.scalar(value, schema.field(name).type), rows) for name, value in self.origin.items()}
+        columns[PARTITION_COLUMN] = _date(events)
+        columns["error"] = events.column("error")
+        selected = "selected" in events.schema.names
+        columns["selected"] = events.column("selected") if selected else pa.repeat(pa.scalar(True), rows)
+        bins = _Bins(events.column("bins"))
+        if self.declared is None:
+            columns["bins"] = bins.as_map(bins.present)
+        else:
+            columns |= _typed(bins, bin_columns(self.declared).typed, schema)
+        return pa.RecordBatch.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 
-def _entries() -> Column:
-    return F.transform(
-        F.col("bins"),
-        lambda entry: F.struct(entry["name"].alias("key"), F.struct(entry["type"].alias("type"), entry["value"].alias("value"))),
-    )
+@lru_cache(maxsize=16)
+def _schema(declared: tuple[tuple[str, BinType], ...] | None) -> pa.Schema:
+    return pa.schema(delta_schema(judged_history_ddl(None if declared is None else dict(declared))).to_arrow())
 
 
-def _typed(by_name: DataFrame, declared: Mapping[str, BinType]) -> tuple[DataFrame, list[str]]:
+def _date(events: pa.RecordBatch) -> Any:
+    """UTC date of `lut_ms`, else of the Kafka timestamp."""
+    kafka_ms = pc.floor(pc.divide(events.column("kafka_timestamp").cast(pa.int64()).cast(pa.float64()), 1000))
+    clock_ms = pc.coalesce(events.column("lut_ms").cast(pa.float64()), kafka_ms)
+    return pc.floor(pc.divide(clock_ms, _MILLISECONDS_A_DAY)).cast(pa.int32()).cast(pa.date32())
+
+
+class _Bins:
+    """The bins of a batch, entry after entry: names, types and texts, and the row each entry belongs to.
+
+    present: of every row, whether it has bins at all: deletes and dead letters have none.
+    """
+
+    def __init__(self, column: Any) -> None:
+        flat = column.flatten()
+        self.names, self.kinds, self.texts = (flat.field(name) for name in ("name", "type", "value"))
+        self.present: npt.NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
+        counts = pc.fill_null(column.value_lengths(), 0).to_numpy(zero_copy_only=False)
+        self.row: npt.NDArray[np.intp] = np.repeat(np.arange(len(column)), counts)
+
+    def as_map(self, shown: npt.NDArray[np.bool_], entries: npt.NDArray[np.bool_] | None = None) -> Any:
+        """MAP<name, STRUCT<type, value>> of the entries chosen (None: all); null in rows that are not `shown`."""
+        values = pa.StructArray.from_arrays([self.kinds, self.texts], ["type", "value"])
+        return self._map(self.names, values, shown, entries)
+
+    def types_as_map(self, entries: npt.NDArray[np.bool_]) -> Any:
+        """MAP<name, type> of the entries chosen; null where there are none."""
+        return self._map(self.names, self.kinds, self.rows_of(entries), entries)
+
+    def rows_of(self, entries: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """The rows that one of the entries belongs to."""
+        found = np.zeros(len(self.present), dtype=bool)
+        found[self.row[entries]] = True
+        return found
+
+    def _map(self, keys: Any, values: Any, shown: npt.NDArray[np.bool_], entries: npt.NDArray[np.bool_] | None) -> Any:
+        row = self.row
+        if entries is not None:
+            places = pa.array(np.flatnonzero(entries))
+            keys, values, row = keys.take(places), values.take(places), row[entries]
+        ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(shown)))])
+        offsets = pa.array(ends, pa.int32(), mask=np.append(~shown, False))  # a null offset is how Arrow is told of a null map
+        return pa.MapArray.from_arrays(offsets, keys, values)
+
+
+def _typed(bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema) -> dict[str, Any]:
     """Declared bins into typed columns; whatever such a column cannot hold stays where it is, in `other_bins`."""
-    typed = bin_columns(declared).typed
-    if not typed:
-        none = F.lit(None).cast("map<string,string>")
-        return by_name.withColumns({"other_bins": F.col(_BINS), "bin_types": none}), ["other_bins", "bin_types"]
-    cells = F.struct(*(_cell(name, kind).alias(name) for name, kind in typed.items()))
-    rows = by_name.withColumn("bins", F.when(F.col(_BINS).isNotNull(), cells))
-    held = F.array_compact(F.array(*(F.when(_field(name).isNotNull(), F.lit(name)) for name in typed)))
-    rows = rows.withColumn("_held", held)
-    left = F.map_filter(F.col(_BINS), lambda name, _: ~F.array_contains(F.col("_held"), name))
-    finer = [
-        F.when(
-            _field(name).isNotNull() & (_found(name)["type"] != F.lit(kind.value)),
-            F.struct(F.lit(name).alias("key"), _found(name)["type"].alias("value")),
+    names, kinds = bins.names, bins.kinds
+    held = np.zeros(len(bins.row), dtype=bool)
+    finer = np.zeros(len(bins.row), dtype=bool)
+    cells = []
+    for name, kind in typed.items():
+        mine = pc.and_(pc.equal(names, name), pc.is_in(kinds, pa.array([kind.value, *_FINER.get(kind, ())])))
+        places = np.flatnonzero(pc.fill_null(mine, False).to_numpy(zero_copy_only=False))
+        values = typed_values(kind, bins.texts.take(pa.array(places)))
+        fit = values.is_valid().to_numpy(zero_copy_only=False)
+        held[places[fit]] = True
+        if kind in _FINER:
+            other = pc.not_equal(kinds.take(pa.array(places)), kind.value).to_numpy(zero_copy_only=False)
+            finer[places[fit & other]] = True
+        at = np.full(len(bins.present), -1)
+        at[bins.row[places]] = np.arange(len(places))
+        cells.append(values.take(pa.array(at, pa.int64(), mask=at < 0)))
+    columns = {"other_bins": bins.as_map(bins.rows_of(~held), ~held), "bin_types": bins.types_as_map(finer)}
+    if typed:
+        fields = list(schema.field("bins").type)
+        columns["bins"] = pa.StructArray.from_arrays(
+            [cell.cast(field.type) for cell, field in zip(cells, fields, strict=True)],
+            fields=fields,
+            mask=pa.array(~bins.present),
         )
-        for name, kind in typed.items()
-        if kind in _FINER
-    ]
-    types = F.map_from_entries(F.array_compact(F.array(*finer))) if finer else F.lit(None).cast("map<string,string>")
-    rows = rows.withColumns({"other_bins": left, "bin_types": types})
-    empty_is_null = {name: F.when(F.size(name) > 0, F.col(name)) for name in ("other_bins", "bin_types")}
-    return rows.withColumns(empty_is_null), ["bins", "other_bins", "bin_types"]
+    return columns
 
 
-def _cell(name: str, kind: BinType) -> Column:
-    """The typed value of a bin, null when it is absent or is not exactly such a value."""
-    entry = _found(name)
-    value = entry["value"]
-    if kind is BinType.BOOL:
-        typed = F.when(value == "true", F.lit(True)).when(value == "false", F.lit(False))
-    elif kind in (BinType.BLOB, BinType.HLL):
-        typed = F.try_to_binary(value, F.lit("base64"))
-    elif kind is BinType.FLOAT:
-        number = value.try_cast("double")
-        overflow = (F.abs(number) == F.lit(float("inf"))) & ~value.endswith("Infinity")
-        typed = F.when(~overflow, number)
-    elif kind is BinType.INT:
-        typed = value.try_cast("bigint")
-    else:
-        typed = value
-    fits = entry["type"].isin(kind.value, *_FINER.get(kind, ()))
-    return F.when(fits, typed).cast(TYPED_COLUMN[kind])
-
-
-def _found(name: str) -> Column:
-    return F.try_element_at(F.col(_BINS), F.lit(name))
-
-
-def _field(name: str) -> Column:
-    return F.col("bins").getField(name)
-
-
-def _date() -> Column:
-    """UTC date, whatever time zone the session has."""
-    clock_ms = F.coalesce(F.col("lut_ms"), F.unix_millis(F.col("kafka_timestamp")))
-    return F.date_from_unix_date(F.floor(clock_ms / F.lit(_MILLISECONDS_A_DAY)).cast("int"))
-
-
-__all__ = ["history_rows"]
+__all__ = ["ArrowStep", "HistoryRows", "judged_history_ddl"]

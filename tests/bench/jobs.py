@@ -106,17 +106,20 @@ def empty(aerospike: str, namespace: str) -> None:
         time.sleep(0.05)
 
 
-def per_row_put(session: SparkSession, flow: Flow, folder: Path, namespace: str) -> Run:
+def address_of(flow: Flow) -> str:
+    """host:port of the flow's mirror."""
+    return flow.lanes["fast"].outputs["mirror"].hosts[0]  # type: ignore[union-attr]
+
+
+def per_row_put(session: SparkSession, flow: Flow, namespace: str) -> Run:
     """What people write first: from_json, foreachPartition, one unguarded put per row."""
-    host, _, port = flow.lanes["fast"].outputs["mirror"].hosts[0].rpartition(":")  # type: ignore[union-attr]
-    counted = [0]
+    host, _, port = address_of(flow).rpartition(":")
 
     def batch(frame: DataFrame, _: int) -> None:
         frame.foreachPartition(lambda rows: put_rows(rows, host, int(port), namespace))
-        counted[0] += 1
 
     frame = _parsed(session, flow, "fast")
-    return _query(frame.writeStream.foreachBatch(batch), folder / "put")
+    return _query(frame.writeStream.foreachBatch(batch), Path(flow.checkpoint).with_name("put"))
 
 
 def put_rows(rows: Iterable[Row], host: str, port: int, namespace: str) -> None:
@@ -134,7 +137,9 @@ def _client(host: str, port: int) -> Any:
     import aerospike
 
     if (host, port) not in _clients:
-        _clients[host, port] = aerospike.client({"hosts": [(host, port)]}).connect()
+        _clients[host, port] = aerospike.client(
+            {"hosts": [(host, port)], "policies": {"write": {"total_timeout": 30_000}}}
+        ).connect()
     return _clients[host, port]
 
 
@@ -142,12 +147,12 @@ def _typed(kind: str, text: str) -> Any:
     return int(text) if kind == "int" else float(text) if kind == "float" else text
 
 
-def spark_delta(session: SparkSession, flow: Flow, folder: Path) -> Run:
+def spark_delta(session: SparkSession, flow: Flow) -> Run:
     """Spark's own way to a Delta table: from_json, the built-in sink, the same rows and place columns."""
     frame = _parsed(session, flow, "bulk").withColumn("day", F.to_date(F.timestamp_millis("lut")))
     frame = frame.select("topic", "partition", "offset", "timestamp", "msg", "key", "gen", "lut", "exp", "bins", "day")
-    writer = frame.writeStream.format("delta").partitionBy("day").option("path", str(folder / "plain"))
-    return _query(writer, folder / "plain-checkpoint")
+    writer = frame.writeStream.format("delta").partitionBy("day").option("path", str(Path(flow.checkpoint).with_name("plain")))
+    return _query(writer, Path(flow.checkpoint).with_name("plain-checkpoint"))
 
 
 def _parsed(session: SparkSession, flow: Flow, lane: str) -> DataFrame:
@@ -176,4 +181,4 @@ def _measured(start: Callable[[], list[Any]], rows: Callable[[], int]) -> Run:
     return Run(rows(), time.monotonic() - began, cpu_seconds() - cpu)
 
 
-__all__ = ["Run", "flow", "millrace", "per_row_put", "put_rows", "spark_delta"]
+__all__ = ["Run", "address_of", "flow", "millrace", "per_row_put", "put_rows", "spark_delta"]

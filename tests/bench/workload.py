@@ -34,21 +34,21 @@ def message(random: Random, key: int, lut_ms: int, gen: int) -> tuple[bytes, byt
     return json.dumps(name, separators=(",", ":")).encode(), json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def messages(count: int, keys: int, seed: int) -> Iterator[tuple[bytes, bytes]]:
-    """`count` writes over `keys` records: every record is written several times, versions rising."""
+def messages(count: int, keys: int, seed: int, *, new: bool) -> Iterator[tuple[bytes, bytes]]:
+    """`count` writes over `keys` records, versions rising. new: of every record the first one; else any of them, in any order."""
     random = Random(seed)
-    start_ms = int(time.time() * 1000) - count
+    start_ms = int(time.time() * 1000) - (2 * count if new else count)
     for number in range(count):
-        yield message(random, random.randrange(keys) if number >= keys else number, start_ms + number, 1 + number % 60_000)
+        yield message(random, number % keys if new else random.randrange(keys), start_ms + number, 1 + number % 60_000)
 
 
-def produce(bootstrap: str, topic: str, count: int, keys: int, seed: int) -> float:
+def produce(bootstrap: str, topic: str, count: int, keys: int, seed: int, *, new: bool = False) -> float:
     """Fill the topic; answers the mean size of a value in bytes."""
     producer = Producer(
         {"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 1 << 20, "queue.buffering.max.messages": 500_000}
     )
     size = 0
-    for number, (key, value) in enumerate(messages(count, keys, seed)):
+    for number, (key, value) in enumerate(messages(count, keys, seed, new=new)):
         size += len(value)
         producer.produce(topic, value, key)
         if number % 5_000 == 0:

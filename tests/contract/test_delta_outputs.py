@@ -27,7 +27,7 @@ from sinks.delta.counts import BatchCounts
 from sinks.delta.ddl import delta_schema
 from sinks.delta.dead_letters import DeadLetters
 from sinks.delta.history import DeltaHistory
-from sinks.delta.history_columns import history_rows
+from sinks.delta.history_columns import HistoryRows, judged_history_ddl
 from sinks.delta.transactions import read_log
 
 pytestmark = pytest.mark.spark
@@ -231,7 +231,9 @@ def test_declared_bins_become_columns_and_nothing_else_is_dropped(spark: SparkSe
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1.7976931348623157E308", "4.9E-324"])
 def test_doubles_at_the_edges(spark: SparkSession, text: str) -> None:
     origin = {"flow": "f", "output": "o", "epoch": "e", "batch_id": 0}
-    row = history_rows(batch(spark, {"bins": [("f", "float", text)]}), {"f": BinType.FLOAT}, origin).first()
+    declared = {"f": BinType.FLOAT}
+    rows = batch(spark, {"bins": [("f", "float", text)]}).mapInArrow(HistoryRows(declared, origin), judged_history_ddl(declared))
+    row = rows.first()
     assert row is not None and row.other_bins is None
     assert row.bins.f == float(text) or (text == "NaN" and math.isnan(row.bins.f))
 
