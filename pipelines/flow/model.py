@@ -34,7 +34,10 @@ class Spark(StrictModel):
 
     summary: ClassVar[str] = "The Spark application that runs the flow."
 
-    master: Text = Field(default="local[2]", description="Spark master URL.")
+    master: Text = Field(
+        default="local[4]",
+        description="Spark master URL. More local slots than cores let one lane's tasks start while another's run.",
+    )
     driver_memory: Text | None = Field(
         default=None,
         pattern=r"^[1-9][0-9]*[kmgtKMGT]$",

@@ -31,7 +31,7 @@ class Latency(NamedTuple):
 
 
 def measure(flow: Flow, flow_file: Path, topic: str, rate: float, seconds: float) -> Latency:
-    """Run the flow as users do, produce `rate` changes a second, and watch. The first third is warm-up and not counted."""
+    """Run the flow as users do, produce `rate` changes a second, and watch. The first half is warm-up and not counted."""
     options = flow.lanes["fast"].outputs["mirror"]
     client = client_for(options.client())  # type: ignore[union-attr]
     watcher = _Watcher(client, options.namespace)  # type: ignore[union-attr]
@@ -40,7 +40,7 @@ def measure(flow: Flow, flow_file: Path, topic: str, rate: float, seconds: float
         watcher.start()
         _produce(flow.source.servers, topic, rate, seconds, watcher)
         watcher.finish()
-    found = sorted(watcher.seen[len(watcher.seen) // 3 :])
+    found = sorted(watcher.seen[len(watcher.seen) // 2 :])
     at = [found[min(len(found) - 1, int(len(found) * share))] for share in (0.50, 0.90, 0.99)]
     return Latency(*at, found[-1], len(found), rate)
 
