@@ -1,11 +1,14 @@
 """How the messages of a micro-batch become events, in Spark's Python workers: the one reader, kept from batch to batch."""
 
 import gc
+import json
 import pickle
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,8 +19,12 @@ from schemas.xdr.options import DecodeOptions
 from schemas.xdr.reader import DECODED, Reader
 
 MESSAGE = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers")
-"""The columns of a message, as every output gets it."""
+"""The columns of a message, as every output gets it. Headers are JSON text, [{"key", "value" in Base64}], or null.
+
+As an array of structures they would cost more than all the rest of a message on its way to a worker (27 of 40 microseconds).
+"""
 DECODED_DDL = f"{EVENT_DDL}, headers ARRAY<STRUCT<key: STRING, value: BINARY>>, selected BOOLEAN"
+HEADERS = pa.list_(pa.struct([pa.field("key", pa.string()), pa.field("value", pa.binary())]))
 _CONTENT = ("key", "value", "headers")
 
 
@@ -29,6 +36,17 @@ def decoded(messages: DataFrame, options: DecodeOptions) -> DataFrame:
     A message's key, value and headers stay only where `error` is set: dead letters alone want them.
     """
     return messages.select(*MESSAGE).mapInArrow(Decoding(pickle.dumps(options)), DECODED_DDL)
+
+
+def headers_of(text: str | None) -> list[dict[str, Any]] | None:
+    """A message's headers from their text: key and value, the value null where Kafka has none."""
+    if text is None:
+        return None
+    return [{"key": header["key"], "value": _bytes(header.get("value"))} for header in json.loads(text)]
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text)
 
 
 @lru_cache(maxsize=8)
@@ -71,10 +89,10 @@ def _rows(messages: pa.RecordBatch, reader: Reader) -> pa.RecordBatch:
     dead = pc.is_valid(columns[DECODED.get_field_index("error")])
     given = {name: messages.column(name) for name in MESSAGE}
     given |= {name: pc.if_else(dead, given[name], None) for name in _CONTENT}
-    headers = given.pop("headers")
+    headers = pa.array(map(headers_of, given.pop("headers").to_pylist()), HEADERS)
     return pa.RecordBatch.from_arrays(
         [*given.values(), *columns, headers, pa.array(selected, pa.bool_())], [*given, *DECODED.names, "headers", "selected"]
     )
 
 
-__all__ = ["DECODED_DDL", "Decoding", "MESSAGE", "collector_paused", "decoded", "reader_of"]
+__all__ = ["DECODED_DDL", "Decoding", "HEADERS", "MESSAGE", "collector_paused", "decoded", "headers_of", "reader_of"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.decoding import MESSAGE, collector_paused, reader_of
+from pipelines.decoding import HEADERS, MESSAGE, collector_paused, headers_of, reader_of
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.worker_errors import packed
 from schemas.errors import MillraceError, Terminal
@@ -44,7 +44,7 @@ REPORT = pa.schema(
         pa.field("kafka_timestamp", pa.timestamp("us", tz="UTC")),
         pa.field("key", pa.binary()),
         pa.field("value", pa.binary()),
-        pa.field("headers", pa.list_(pa.struct([pa.field("key", pa.string()), pa.field("value", pa.binary())]))),
+        pa.field("headers", HEADERS),
         pa.field("namespace", pa.string()),
         pa.field("digest", pa.binary()),
         pa.field("error", pa.binary()),
@@ -192,6 +192,7 @@ class _Partition:
         self, window: pa.Table, row: int, code: str, detail: str, namespace: str | None, digest: bytes | None, *, rejected: bool
     ) -> None:
         message = {name: window.column(name)[row].as_py() for name in MESSAGE}
+        message["headers"] = headers_of(message["headers"])
         why = {"kind": DEAD, "rejected": rejected, "code": code, "detail": detail}
         self._letters.append({**why, **message, "namespace": namespace, "digest": digest})
 

@@ -6,8 +6,8 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds(root: int | None = None) -> float:
-    """User and system time of the process tree under `root` (default: this process), ended and reaped children included."""
+def cpu_times(root: int | None = None) -> dict[int, float]:
+    """User and system seconds by process id of the tree under `root` (default: this process); without children that have ended."""
     root = os.getpid() if root is None else root
     times: dict[int, float] = {}
     parents: dict[int, int] = {}
@@ -20,8 +20,13 @@ def cpu_seconds(root: int | None = None) -> float:
             continue
         pid = int(entry.name)
         parents[pid] = int(fields[1])
-        times[pid] = sum(int(field) for field in fields[11:15]) / _TICKS
-    return sum(seconds for pid, seconds in times.items() if _below(pid, root, parents))
+        times[pid] = sum(int(field) for field in fields[11:13]) / _TICKS
+    return {pid: seconds for pid, seconds in times.items() if _below(pid, root, parents)}
+
+
+def cpu_spent(before: dict[int, float], after: dict[int, float]) -> float:
+    """Seconds between two looks. What a process used that ended meanwhile is missing, never counted twice."""
+    return sum(max(0.0, seconds - before.get(pid, 0.0)) for pid, seconds in after.items())
 
 
 def _below(pid: int, root: int, parents: dict[int, int]) -> bool:
@@ -32,4 +37,4 @@ def _below(pid: int, root: int, parents: dict[int, int]) -> bool:
     return False
 
 
-__all__ = ["cpu_seconds"]
+__all__ = ["cpu_spent", "cpu_times"]

@@ -12,7 +12,7 @@ from pipelines.failpoints import Failpoints, Victims
 from pipelines.flow.model import Flow
 from pipelines.progress import BatchReport
 from pipelines.wiring import FlowParts
-from tests.bench.cpu import cpu_seconds
+from tests.bench.cpu import cpu_spent, cpu_times
 from tests.bench.workload import BASELINE_DDL, BINS, NAMESPACE
 
 TIMEOUT_S = 600
@@ -174,11 +174,11 @@ def _query(writer: Any, checkpoint: Path) -> Run:
 
 
 def _measured(start: Callable[[], list[Any]], rows: Callable[[], int]) -> Run:
-    cpu, began = cpu_seconds(), time.monotonic()
+    before, began = cpu_times(), time.monotonic()
     for query in start():
         if not query.awaitTermination(TIMEOUT_S):
             raise TimeoutError("a measured query did not end")
-    return Run(rows(), time.monotonic() - began, cpu_seconds() - cpu)
+    return Run(rows(), time.monotonic() - began, cpu_spent(before, cpu_times()))
 
 
 __all__ = ["Run", "address_of", "flow", "millrace", "per_row_put", "put_rows", "spark_delta"]

@@ -8,6 +8,7 @@ from pyspark.sql import Row, SparkSession
 
 from pipelines.decoding import decoded
 from pipelines.flow import parse_flow
+from pipelines.source import messages
 from tests.support.typed_json import Change
 
 pytestmark = pytest.mark.spark
@@ -21,7 +22,7 @@ outputs: {history: {type: delta_history, path: /nowhere/history}}
 dead_letters: /nowhere/dead
 checkpoint: /nowhere/checkpoint
 """
-MESSAGES = "topic STRING, partition INT, offset BIGINT, kafka_timestamp TIMESTAMP, key BINARY, value BINARY"
+MESSAGES = "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY"
 HEADERS = "headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -30,7 +31,7 @@ def rows_of(spark: SparkSession, values: list[bytes], headers: list[Any] | None 
     carried = headers or [None] * len(values)
     rows = [("t", 0, offset, AT, b"k", value, header) for offset, (value, header) in enumerate(zip(values, carried, strict=True))]
     frame = spark.createDataFrame(rows, f"{MESSAGES}, {HEADERS}")
-    return decoded(frame, parse_flow(FLOW).flow.decode_options()).orderBy("offset").collect()
+    return decoded(messages(frame), parse_flow(FLOW).flow.decode_options()).orderBy("offset").collect()
 
 
 def test_only_named_namespaces_and_sets_are_selected_and_the_rest_is_emptied(spark: SparkSession) -> None:
@@ -51,7 +52,7 @@ def test_only_named_namespaces_and_sets_are_selected_and_the_rest_is_emptied(spa
 
 def test_what_cannot_be_decoded_is_selected_with_its_bytes_and_headers(spark: SparkSession) -> None:
     good = Change("a", 1_700_000_000_000, 1, {"n": 1}).message()[1]
-    rows = rows_of(spark, [b"not json", good], [[("from", b"\x00\xff")], None])
+    rows = rows_of(spark, [b"not json", good], [[("from", b"\x00\xff"), ("empty", None)], None])
     assert (rows[0].selected, rows[0].key, rows[0].value) == (True, b"k", b"not json")
-    assert rows[0].headers == [Row(key="from", value=b"\x00\xff")]
+    assert rows[0].headers == [Row(key="from", value=b"\x00\xff"), Row(key="empty", value=None)]
     assert (rows[1].selected, rows[1].key, rows[1].headers, rows[1].error) == (True, None, None, None)

@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
     [
         ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()),
         ("kafka_timestamp", pa.timestamp("us", tz="UTC")), ("key", pa.binary()), ("value", pa.binary()),
-        ("headers", pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))),
+        ("headers", pa.string()),
     ]
 )  # fmt: skip
 OPTIONS = DecodeOptions(records=(RecordType("ns"),))
@@ -36,7 +36,7 @@ def row(offset: int, key: str = "k", lut: int = 1_700_000_000_000, **changes: An
 
 def message(offset: int, value: bytes) -> dict[str, Any]:
     at = {"topic": "t", "partition": 0, "offset": offset, "kafka_timestamp": None}
-    return {**at, "key": b"key", "value": value, "headers": None}
+    return {**at, "key": b"key", "value": value, "headers": '[{"key":"from","value":"AP8="},{"key":"empty"}]'}
 
 
 def undecoded(offset: int) -> dict[str, Any]:
@@ -106,6 +106,7 @@ def test_what_cannot_be_decoded_comes_back_whole_or_is_counted_only() -> None:
     (letter,) = [row for row in said if row["kind"] == DEAD]
     assert (letter["code"], letter["rejected"], letter["offset"]) == ("D102", False, 4)
     assert (letter["key"], letter["value"]) == (b"key", b"not json")
+    assert letter["headers"] == [{"key": "from", "value": b"\x00\xff"}, {"key": "empty", "value": None}]
     said = report(worker(Recorder(), return_undecoded=False)(batches(undecoded(4))))
     assert [row["kind"] for row in said] == [SUMMARY] and summary(said)["undecoded"] == 1
 
