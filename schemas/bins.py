@@ -9,10 +9,12 @@ In the normal form (see `schemas.events`) a bin is (name, type, value): `value` 
 | bool    | true or false                               | bool                              |
 | blob    | Base64, standard alphabet, padded           | bytes                             |
 | hll     | Base64                                      | aerospike.HyperLogLog             |
-| list    | JSON array, exact text                      | list                              |
-| map     | JSON object, exact text                     | dict                              |
-| geojson | JSON object, exact text                     | aerospike.GeoJSON                 |
+| list    | JSON array, every value exact               | list                              |
+| map     | JSON object, every value exact              | dict                              |
+| geojson | JSON object, every value exact              | aerospike.GeoJSON                 |
 | null    | (null) the bin was deleted                  | None                              |
+
+Of one value there is one text, whatever way the message spelled it: no white space, the shortest text that is exactly a double.
 
 Lists and maps may carry an order: the type is then `list:ordered`, `map:key` or `map:key-value` (xdr-kafka: `ordered`, `order`).
 """

@@ -8,7 +8,7 @@ Columns are given as Spark DDL so that this module needs no Spark. A bin declare
 | str | STRING | the string |
 | bool | BOOLEAN | |
 | blob, hll | BINARY | the bytes |
-| list, map, geojson | STRING | the exact JSON text |
+| list, map, geojson | STRING | JSON text, every value exact |
 
 What such a column cannot hold (a bin nobody declared, a value of another type, a deleted bin) stays in `other_bins` with its own
 type and text, so that nothing of an event is dropped.

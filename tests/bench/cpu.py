@@ -7,7 +7,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_times(root: int | None = None) -> dict[int, float]:
-    """User and system seconds by process id of the tree under `root` (default: this process); without children that have ended."""
+    """User and system seconds by process of the tree under `root` (default: this process), without what ended children used."""
     root = os.getpid() if root is None else root
     times: dict[int, float] = {}
     parents: dict[int, int] = {}
