@@ -36,7 +36,7 @@ KILL_POINTS = (
 FLOW = Path(__file__).resolve().parents[2] / "examples" / "payments.yaml"
 TOLERANCE_S = 3.0
 KILL_PATIENCE_S = 300.0
-STEADY_S = 15.0
+STEADY_S = 10.0
 STEADY_PATIENCE_S = 120.0
 MAX_WORKLOAD_S = 1_800
 DRAIN_PATIENCE_S = 300.0
@@ -54,7 +54,7 @@ class DemoOptions:
     """What the demo is asked to do. aerospike, namespace: a real cluster to mirror into, instead of the embedded node."""
 
     seed: int = 1
-    rate: int = 500
+    rate: int = 300
     seconds: int = 30
     message_format: str = "json"
     aerospike: str | None = None
