@@ -82,7 +82,7 @@ $(JARS)/.%-resolved: deploy/jars/%/pom.xml | $(PACKAGES)
 	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)/$*
 	@touch $@
 
-$(CLASSES): $(SPARK_JARS)
+$(CLASSES): $(PACKAGES) $(SPARK_JARS)
 	@echo "Archiving the classes of Spark and Delta, so that drivers start faster (half a minute, once) ..."
 	@$(BIN)/python -m deploy.setup.class_archive 2> $(JARS)/class-archive.log || tail -5 $(JARS)/class-archive.log >&2
 	@touch $@

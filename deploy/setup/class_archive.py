@@ -53,17 +53,18 @@ def _work(session: SparkSession, folder: Path) -> None:
     assert newest[0][2] == 100, newest
 
 
-def main() -> None:
-    """Make it, and say so."""
+def main() -> int:
+    """Make it, and say so; status 1 when it could not be made."""
     try:
         made = make_archive()
     except Exception as error:  # a set-up without it is slower, not broken
         print(f"No class archive: {error}. Drivers will start more slowly.", file=sys.stderr)
-    else:
-        print(f"Wrote {made.name} ({made.stat().st_size >> 20} MB).")
+        return 1
+    print(f"Wrote {made.name} ({made.stat().st_size >> 20} MB).")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
 
 __all__ = ["make_archive"]

@@ -21,7 +21,7 @@ from schemas.xdr.metadata import LAST_EXP_S, OLDEST_LUT_MS
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.record_types import RecordTypes
 
-_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
+_INT64_MAX = (1 << 63) - 1  # below -(1 << 63) orjson answers floats, which are no int here
 _LARGE = 1e18
 """From here on a float may have been an integer that does not fit in 64 bits."""
 _LISTS: dict[bool, Callable[[list[Any]], list[Any]]] = {True: OrderedList, False: lambda value: value}

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.failpoints import Failpoints, Victims
 from pipelines.flow.model import Flow
+from pipelines.flow.outputs import AerospikeMirror
 from pipelines.progress import BatchReport
 from pipelines.wiring import FlowParts
 from tests.bench.cpu import cpu_spent, cpu_times
@@ -108,7 +109,9 @@ def empty(aerospike: str, namespace: str) -> None:
 
 def address_of(flow: Flow) -> str:
     """host:port of the flow's mirror."""
-    return flow.lanes["fast"].outputs["mirror"].hosts[0]  # type: ignore[union-attr]
+    mirror = flow.lanes["fast"].outputs["mirror"]
+    assert isinstance(mirror, AerospikeMirror)
+    return mirror.hosts[0]
 
 
 def per_row_put(session: SparkSession, flow: Flow, namespace: str) -> Run:
