@@ -37,6 +37,7 @@ from deploy.simulate.operations import (
 )
 from schemas.bins import GeoJson, KeyOrderedMap, OrderedList
 from schemas.errors import ConfigError
+from sinks.aerospike.batch_call import batch_write
 from sinks.aerospike.classify import IN_DOUBT_CODES, Answer, answer
 
 BATCH: Final = 100
@@ -161,16 +162,18 @@ class _Worker(threading.Thread):
     def _send(self, operations: list[Operation]) -> None:
         sent_s = time.time()
         batch = BatchRecords([self._row(operation) for operation in operations])
-        try:
-            self._client.batch_write(batch, _CALL_POLICY)
-        except ex.AerospikeError as error:
-            codes = [(error.code or -1, True)] * len(operations)
-        else:
-            codes = [(row.result, bool(row.in_doubt)) for row in batch.batch_records]
+        codes = self._answers(batch)
         acknowledged_s = time.time()
         for operation, (code, in_doubt) in zip(operations, codes, strict=True):
             if not self._settled(operation, code, sent_s, acknowledged_s, repeated=False):
                 self._insist(operation, code, in_doubt, sent_s)
+
+    def _answers(self, batch: BatchRecords) -> list[tuple[int, bool]]:
+        """Send a batch: per record its result, and whether it may have been written although the result does not say so."""
+        failed = batch_write(self._client, batch, _CALL_POLICY)
+        if failed is not None:
+            return [(failed.code, True)] * len(batch.batch_records)
+        return [(row.result, bool(row.in_doubt)) for row in batch.batch_records]
 
     def _insist(self, operation: Operation, code: int, in_doubt: bool, first_sent_s: float) -> None:
         """Find out whether an operation happened, and repeat it until it has. An expiry may count from the first attempt on."""
@@ -192,13 +195,7 @@ class _Worker(threading.Thread):
                 return
             time.sleep(_PAUSE_S)
             sent_s = time.time()
-            batch = BatchRecords([self._row(operation)])
-            try:
-                self._client.batch_write(batch, _CALL_POLICY)
-            except ex.AerospikeError as error:
-                code, in_doubt = error.code or -1, True
-            else:
-                code, in_doubt = batch.batch_records[0].result, bool(batch.batch_records[0].in_doubt)
+            ((code, in_doubt),) = self._answers(BatchRecords([self._row(operation)]))
             if self._settled(operation, code, first_sent_s if repeated else sent_s, time.time(), repeated):
                 return
 

@@ -13,6 +13,7 @@ from aerospike_helpers.batch.records import BatchRecords
 
 from schemas.errors import InDoubt, Retryable, Terminal
 from schemas.events import ChangeEvent
+from sinks.aerospike.batch_call import CallFailed, batch_write
 from sinks.aerospike.classify import IN_DOUBT_CODES, Answer, answer, reject_reason
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.connection import client_for, forget_client
@@ -64,7 +65,7 @@ class _Call:
         self._ready: list[list[Item]] = [[] for _ in Step]
         self._whole: list[tuple[Step, list[Item]]] = []  # parts of a call that failed as a whole, to be sent as they are
         self._resting: list[tuple[float, Step, list[Item]]] = []  # due time on the monotonic clock
-        self._flying: dict[Future[ex.AerospikeError | None], tuple[Step, list[Item], BatchRecords]] = {}
+        self._flying: dict[Future[CallFailed | None], tuple[Step, list[Item], BatchRecords]] = {}
         self._last_code = 0
         self._client: Any = None
 
@@ -118,7 +119,7 @@ class _Call:
         guard = self._protocol.call_guard(step, items)
         if guard is not None:
             policy["expressions"] = guard
-        self._flying[pool.submit(_batch_write, self._client, batch, policy)] = (step, items, batch)
+        self._flying[pool.submit(batch_write, self._client, batch, policy)] = (step, items, batch)
 
     def _collect(self) -> None:
         """Wait for an answer, or for the next rest to end, and settle what came."""
@@ -132,11 +133,11 @@ class _Call:
         done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
         for future in done:
             step, items, batch = self._flying.pop(future)
-            error = future.result()
-            if error is None:
+            failed = future.result()
+            if failed is None:
                 self._settle(step, items, batch)
             else:
-                self._settle_failed_call(step, items, error)
+                self._settle_failed_call(step, items, failed)
 
     def _settle(self, step: Step, items: list[Item], batch: BatchRecords) -> None:
         now_s = wall_clock_s()
@@ -162,15 +163,15 @@ class _Call:
                 again.append(item)
         self._rest(step, again)
 
-    def _settle_failed_call(self, step: Step, items: list[Item], error: ex.AerospikeError) -> None:
+    def _settle_failed_call(self, step: Step, items: list[Item], failed: CallFailed) -> None:
         """A call that failed as a whole: repeat it, or, when one record cannot even be encoded, find that record by halving."""
-        code = error.code if error.code is not None else -1
+        code, message = failed
         meaning = answer(code)
         if meaning is Answer.SETUP:
-            self._setup_error(code, str(error.msg))
+            self._setup_error(code, message)
         if meaning is Answer.REJECT and self._client.is_connected() and self._answers():
             if len(items) == 1:
-                self._reject(items[0], code, str(error.msg))
+                self._reject(items[0], code, message)
             else:
                 half = len(items) // 2
                 self._whole += [(step, items[:half]), (step, items[half:])]
@@ -238,15 +239,6 @@ class _Call:
         if answer(code) is Answer.SLOW_DOWN:
             raise Retryable("E211", text, output=self._config.name)
         raise Retryable("E210", text, output=self._config.name)
-
-
-def _batch_write(client: Any, batch: BatchRecords, policy: dict[str, Any]) -> ex.AerospikeError | None:
-    """One batch call. Its records carry their own results; the error is returned only when the call failed as a whole."""
-    try:
-        client.batch_write(batch, policy)
-    except ex.AerospikeError as error:
-        return error
-    return None
 
 
 @lru_cache(maxsize=8)

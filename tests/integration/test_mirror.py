@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count, pairwise
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,9 +17,10 @@ from aerospike_helpers.operations import list_operations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy.local.aerospike import start_node
 from pipelines.reconcile.compare import same_value
 from schemas.bins import GeoJson, KeyOrderedMap, OrderedList
-from schemas.errors import ConfigError, Retryable
+from schemas.errors import ConfigError, MillraceError, Retryable
 from schemas.events import ChangeEvent
 from sinks.aerospike import AerospikeMirror
 from sinks.contract import Deadline, Disposition, Fence, Outcome
@@ -327,6 +329,33 @@ def test_no_node_is_a_retryable_error() -> None:
     with pytest.raises(Retryable) as caught:
         AerospikeMirror(mirror_config("127.0.0.1:1", "any")).check()
     assert caught.value.code == "E210"
+
+
+def test_nothing_counts_as_applied_while_the_node_is_away(tmp_path: Path, key: Callable[[str], str]) -> None:
+    """Also once the client has noticed: with no node left it answers a batch call without an error and every record with 0."""
+    node = start_node(tmp_path, ("mirror",))
+    sink = AerospikeMirror(mirror_config(node.address, "mirror"))
+    try:
+        assert dispositions(apply(sink, write(key("before"), 1))) == [APPLIED]
+        node.kill()
+        client = reader(sink)
+        events = [write(key("away"), 1), delete(key("before"), 2)]
+        tries = count(1)
+        give_up = time.monotonic() + 60
+        noticed = False
+        while not noticed:
+            noticed = not client.is_connected()  # before the call, so that the last one is made by a client that knows
+            with pytest.raises(MillraceError) as caught:
+                sink.write(events, Fence("test-epoch", 1_000 + next(tries)), Deadline.after_s(0.3))
+            assert caught.value.code in ("E210", "E310"), caught.value
+            assert time.monotonic() < give_up, "the client never noticed"
+        assert caught.value.code == "E210"
+        node = node.restart()
+        assert dispositions(apply(sink, *events)) == [APPLIED, APPLIED]
+        assert set(visible(sink, {event.digest for event in events})) == {events[0].digest}
+    finally:
+        sink.close()
+        node.stop()
 
 
 def test_the_check_passes_and_names_what_is_wrong(mirror: AerospikeMirror, aerospike_node: AerospikeUnderTest) -> None:

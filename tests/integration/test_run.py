@@ -4,6 +4,7 @@ import signal
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,13 @@ from deploy.local.kafka import start_broker
 from deploy.local.topics import create_topics
 from pipelines.failpoints import VARIABLE
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, run_once
+from tests.support.flow_process import FlowProcess, ledger_of, run_once, taken_in
 from tests.support.kafka import produce
 from tests.support.typed_json import Change, final_state
 
 pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(2400)]
 OUTPUTS = ("mirror", "history")
+OUTAGE_S = 20.0
 
 
 class Bench(NamedTuple):
@@ -68,6 +70,12 @@ def bench_at(folder: Path, kafka: str, address: str, namespace: str, topic: str,
         + more
     )
     return Bench(flow, kafka, address, namespace, topic)
+
+
+def outage_from_now() -> Callable[[], None]:
+    """A wait for the end of an outage that begins now."""
+    over_at = time.monotonic() + OUTAGE_S
+    return lambda: time.sleep(max(0.0, over_at - time.monotonic()))
 
 
 @pytest.fixture
@@ -198,8 +206,8 @@ def test_sigterm_finishes_the_batches_and_a_second_driver_is_refused(bench: Benc
     assert_exact(bench, sent)
 
 
-@pytest.mark.long
 def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
+    """Twenty seconds each: longer than every patience of a client, so that a flow has really given up and begun anew."""
     broker = start_broker(tmp_path / "kafka")
     node = start_node(tmp_path / "aerospike", ("mirror,nsup-period=1",))
     try:
@@ -212,7 +220,9 @@ def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
                 process.wait_for_events(output, len(changes))
 
             broker.kill()
+            outage_over = outage_from_now()
             process.wait_for(lambda lines: any(line["kind"] == "kafka_away" for line in lines), "the broker missed")
+            outage_over()
             broker = broker.restart()
             process.wait_for(lambda lines: any(line["kind"] == "kafka_back" for line in lines), "the broker found again")
             more = changes_of(bench, 200, 200)
@@ -222,6 +232,7 @@ def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
                 process.wait_for_events(output, len(changes))
 
             node.kill()
+            outage_over = outage_from_now()
             more = changes_of(bench, 400, 200)
             bench.produce(more)
             changes += more
@@ -232,6 +243,8 @@ def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
                 "the lane of the mirror tried again",
             )
             process.wait_for_events("history", len(changes))
+            assert taken_in(process.lines, "mirror") == len(changes) - len(more), "the mirror counts what no server has taken"
+            outage_over()
             node = node.restart()
             for output in OUTPUTS:
                 process.wait_for_events(output, len(changes))

@@ -139,6 +139,7 @@ class Client:
             raise answer
         for row, (code, in_doubt) in zip(batch.batch_records, answer(batch.batch_records), strict=True):
             row.result, row.in_doubt = code, in_doubt
+        batch.result = 0 if all(row.result == 0 for row in batch.batch_records) else -16
         return batch
 
     def get(self, key: Any, policy: dict[str, Any]) -> Any:
