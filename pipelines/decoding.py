@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from schemas.events import EVENT_DDL
+from schemas.xdr.columns import DECODED
 from schemas.xdr.options import DecodeOptions
-from schemas.xdr.reader import DECODED, Reader
+from schemas.xdr.reader import Reader
 
 MESSAGE = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers")
 """The columns of a message, as every output gets it. Headers are JSON text, [{"key", "value" in Base64}], or null.

@@ -5,28 +5,17 @@ which decides what is an event and what a dead letter. A mirror takes events (`R
 (`Reader.table`), people ask about one message (`Reader.read`): all three hear the same.
 """
 
-import binascii
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import orjson
 import pyarrow as pa
 
-from schemas.bins import (
-    LIST_ORDERED,
-    MAP_KEY_ORDERED,
-    MAP_KEY_VALUE_ORDERED,
-    GeoJson,
-    KeyOrderedMap,
-    KeyValueOrderedMap,
-    OrderedList,
-)
 from schemas.errors import ConfigError
-from schemas.events import DELETE, ChangeEvent
+from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
+from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns, places_among
 from schemas.xdr.flat_json import FlatJson
-from schemas.xdr.json_text import double_text
 from schemas.xdr.normal_form import Read
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.ordinary import Ordinary, QuickRead, quick_flat_json, quick_typed_json
@@ -65,24 +54,6 @@ class Events(NamedTuple):
     rows: list[int]
     unselected: int
     rejections: list[Rejection]
-
-
-DECODED = pa.schema(
-    [
-        pa.field("namespace", pa.string()),
-        pa.field("set", pa.string()),
-        pa.field("digest", pa.binary()),
-        pa.field("user_key", pa.struct([pa.field("type", pa.string()), pa.field("value", pa.string())])),
-        pa.field("op", pa.string()),
-        pa.field("durable", pa.bool_()),
-        pa.field("gen", pa.int32()),
-        pa.field("lut_ms", pa.int64()),
-        pa.field("exp_s", pa.int64()),
-        pa.field("bins", pa.list_(pa.struct([pa.field(name, pa.string()) for name in ("name", "type", "value")]))),
-        pa.field("error", pa.struct([pa.field("code", pa.string()), pa.field("detail", pa.string())])),
-    ]
-)
-"""What a message says, as the columns of `schemas.events.EVENT_DDL` from `namespace` on."""
 
 
 _POSITION = ("topic", "partition", "offset")
@@ -131,7 +102,7 @@ class Reader:
         kept, readings, rejections = self._thoroughly(values, odd)
         unselected += len(odd) - len(kept) - len(rejections)
         places = [pa.array([column[row] for row in kept]) for column in (topics, partitions, offsets)]
-        batch = pa.RecordBatch.from_arrays([*places, *_columns_of(readings)], [*_POSITION, *DECODED.names])
+        batch = pa.RecordBatch.from_arrays([*places, *normal_form_columns(readings)], [*_POSITION, *DECODED.names])
         converted = events_from_arrow(batch)
         for misfit in converted.rejections:
             said = readings[misfit.row].metadata
@@ -146,20 +117,30 @@ class Reader:
 
         A message that is not taken is without its bins.
         """
-        quick, thorough, takes = self.quick, self._thorough.read, self._takes
-        columns = _Columns()
+        quick, takes = self.quick, self._takes
+        events: list[Ordinary] = []
         taken: list[bool] = []
-        for value in values:
+        odd: list[int] = []
+        for row, value in enumerate(values):
             found = quick(value) if value is not None else None
-            if found is not None:
-                take = takes(found.namespace, found.set)
-                columns.add_event(found if take else found._replace(bins={}))
-            else:
-                read = thorough(value)
-                take = read.error is not None or takes(read.metadata.namespace or "", read.metadata.set)
-                columns.add(read if take else read._replace(bins=None))
+            if found is None:
+                odd.append(row)
+                continue
+            take = takes(found.namespace, found.set)
+            events.append(found if take else found._replace(bins={}))
             taken.append(take)
-        return columns.arrays(), taken
+        columns = ordinary_columns(events)
+        if not odd:
+            return columns, taken
+        readings: list[Read] = []
+        for row in odd:
+            read = self._thorough.read(values[row])
+            take = read.error is not None or takes(read.metadata.namespace or "", read.metadata.set)
+            readings.append(read if take else read._replace(bins=None))
+            taken.append(take)
+        places = places_among(len(values), odd)
+        both = zip(columns, normal_form_columns(readings), strict=True)
+        return [pa.concat_arrays(pair).take(pa.array(places)) for pair in both], [taken[place] for place in places]
 
     def _thoroughly(self, values: Sequence[bytes | None], rows: list[int]) -> tuple[list[int], list[Read], list[Rejection]]:
         """The rows that can be read and are taken, what they say, and those that cannot be read."""
@@ -175,105 +156,4 @@ class Reader:
         return kept, readings, rejections
 
 
-class _Columns:
-    """The columns of DECODED while they grow, row by row."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[Any, ...]] = []
-        self._ends: list[int] = [0]
-        self._names: list[str] = []
-        self._kinds: list[str] = []
-        self._texts: list[str | None] = []
-
-    def add(self, read: Read) -> None:
-        """A message in the normal form."""
-        found = read.metadata
-        self._rows.append(
-            (
-                *(found.namespace, found.set, found.digest, *(found.user_key or (None, None)), found.op, found.durable),
-                *(found.gen, found.lut_ms, found.exp_s, read.bins is None, *(read.error or (None, None))),
-            )
-        )
-        for name, kind, text in read.bins or ():
-            self._names.append(name)
-            self._kinds.append(kind)
-            self._texts.append(text)
-        self._ends.append(len(self._names))
-
-    def add_event(self, event: Ordinary) -> None:
-        """A message that went the quick way."""
-        namespace, set_name, digest, key, op, gen, lut_ms, exp_s, bins = event
-        kind = None if key is None else "str" if type(key) is str else "int"
-        text = key if kind is None or kind == "str" else str(key)
-        self._rows.append((namespace, set_name, digest, kind, text, op, None, gen, lut_ms, exp_s, op == DELETE, None, None))
-        kinds, texts = self._kinds, self._texts
-        for value in bins.values():
-            of = type(value)
-            if of is str:
-                kinds.append("str")
-                texts.append(value)
-            elif of is int:
-                kinds.append("int")
-                texts.append(str(value))
-            else:
-                name, write = _KINDS[of]
-                kinds.append(name)
-                texts.append(write(value))
-        self._names += bins
-        self._ends.append(len(self._names))
-
-    def arrays(self) -> list[pa.Array]:
-        """The columns, in the order of DECODED."""
-        given = list(zip(*self._rows, strict=True)) if self._rows else [()] * 13
-        namespace, set_name, digest, key_kind, key, op, durable, gen, lut_ms, exp_s, no_bins, code, detail = given
-        text = [pa.array(column, pa.string()) for column in (self._names, self._kinds, self._texts)]
-        bins = pa.StructArray.from_arrays(text, ["name", "type", "value"])
-        return [
-            *_plain(namespace=namespace, set=set_name, digest=digest),
-            _pair(("type", key_kind), ("value", key)),
-            *_plain(op=op, durable=durable, gen=gen, lut_ms=lut_ms, exp_s=exp_s),
-            pa.ListArray.from_arrays(pa.array(self._ends, pa.int32()), bins, mask=pa.array(no_bins, pa.bool_())),
-            _pair(("code", code), ("detail", detail)),
-        ]
-
-
-def _columns_of(readings: Sequence[Read]) -> list[pa.Array]:
-    """Messages in the normal form as the columns of DECODED."""
-    columns = _Columns()
-    for read in readings:
-        columns.add(read)
-    return columns.arrays()
-
-
-def _plain(**columns: Sequence[Any]) -> list[pa.Array]:
-    return [pa.array(values, DECODED.field(name).type) for name, values in columns.items()]
-
-
-def _pair(*columns: tuple[str, Sequence[str | None]]) -> pa.Array:
-    """A struct of two strings, null where its first is."""
-    arrays = [pa.array(values, pa.string()) for _, values in columns]
-    return pa.StructArray.from_arrays(arrays, [name for name, _ in columns], mask=arrays[0].is_null())
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode()
-
-
-_KINDS: dict[type, tuple[str, Callable[[Any], str]]] = {
-    float: ("float", double_text),
-    bool: ("bool", lambda value: "true" if value else "false"),
-    bytes: ("blob", _base64),
-    list: ("list", _json),
-    dict: ("map", _json),
-    OrderedList: (LIST_ORDERED, lambda value: _json(list(value))),
-    KeyOrderedMap: (MAP_KEY_ORDERED, lambda value: _json(dict(value))),
-    KeyValueOrderedMap: (MAP_KEY_VALUE_ORDERED, lambda value: _json(dict(value))),
-    GeoJson: ("geojson", str),
-}
-"""How the values of the quick way are written in the normal form, but for strings and integers."""
-
-__all__ = ["DECODED", "Encoding", "Events", "FORMATS", "Reader"]
+__all__ = ["Encoding", "Events", "FORMATS", "Reader"]

@@ -14,8 +14,9 @@ from schemas.bins import BinType
 from schemas.events import ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
 from schemas.xdr.arrow import events_from_arrow
+from schemas.xdr.columns import DECODED
 from schemas.xdr.normal_form import Read
-from schemas.xdr.reader import DECODED, Events, Reader
+from schemas.xdr.reader import Events, Reader
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "xdr"
 FIELDS = ("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s", "bins")

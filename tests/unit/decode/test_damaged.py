@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.bins import BinType
 from schemas.xdr import DecodeOptions, RecordType
 from tests.support.decode import golden, read_all_ways
+from tests.support.events import write
 from tests.support.xdr_encode import flat, typed
 from tests.support.xdr_strategies import DECLARED_TYPES, FLAT_BINS, TYPED_BINS, events
 
@@ -106,3 +107,14 @@ def test_every_place_of_a_whole_message(name: str, damage: Callable[[bytes], lis
     assert len(events.rejections) > len(values) // 4, "the damage does not show"
     if damage is cut_short:
         assert all(reading.error is not None for reading in readings)
+
+
+@pytest.mark.parametrize("space", [" ", "  ", "\n", "\t", "\r", "\r\n ", "\n "], ids=repr)
+def test_space_before_a_colon_hides_no_doubled_member(space: str) -> None:
+    """Members are counted by `":`; one more member and one colon less of that kind would be the right number again."""
+    whole = typed(write("k", 1, bins={"m": {"a": 7}}))
+    hidden = whole.replace(b'{"a":7}', b'{"a"%s:1,"a":7}' % space.encode())
+    assert whole != hidden
+    readings, _ = read_all_ways([whole, hidden], DecodeOptions(format="json"))
+    assert readings[0].error is None
+    assert readings[1].error is not None and "twice" in readings[1].error[1]

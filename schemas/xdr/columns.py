@@ -1,0 +1,180 @@
+"""What messages say as Arrow columns: of the quick way's Python values and of the normal form alike, row for row.
+
+Column by column, not message by message: a batch of the quick way is flattened by the interpreter's own loops, and the texts of
+the normal form are made type by type.
+"""
+
+import binascii
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from schemas.bins import (
+    LIST_ORDERED,
+    MAP_KEY_ORDERED,
+    MAP_KEY_VALUE_ORDERED,
+    GeoJson,
+    KeyOrderedMap,
+    KeyValueOrderedMap,
+    OrderedList,
+)
+from schemas.events import DELETE
+from schemas.xdr.normal_form import Read
+from schemas.xdr.ordinary import Ordinary
+
+_TEXT = pa.string()
+DECODED = pa.schema(
+    [
+        pa.field("namespace", _TEXT),
+        pa.field("set", _TEXT),
+        pa.field("digest", pa.binary()),
+        pa.field("user_key", pa.struct([pa.field("type", _TEXT), pa.field("value", _TEXT)])),
+        pa.field("op", _TEXT),
+        pa.field("durable", pa.bool_()),
+        pa.field("gen", pa.int32()),
+        pa.field("lut_ms", pa.int64()),
+        pa.field("exp_s", pa.int64()),
+        pa.field("bins", pa.list_(pa.struct([pa.field(name, _TEXT) for name in ("name", "type", "value")]))),
+        pa.field("error", pa.struct([pa.field("code", _TEXT), pa.field("detail", _TEXT)])),
+    ]
+)
+"""What a message says, as the columns of `schemas.events.EVENT_DDL` from `namespace` on."""
+
+Columns = list[pa.Array]
+"""The columns of DECODED, in its order."""
+
+
+def ordinary_columns(events: Sequence[Ordinary]) -> Columns:
+    """Messages that went the quick way."""
+    given = zip(*events, strict=True) if events else iter([()] * len(Ordinary._fields))
+    namespace, set_name, digest, key, op, gen, lut_ms, exp_s, bins = (list(column) for column in given)
+    nothing = pa.nulls(len(events))
+    return [
+        *_plain(namespace=namespace, set=set_name, digest=digest),
+        _pair(
+            ("type", [_key_type(one) for one in key]),
+            ("value", [one if one is None or type(one) is str else str(one) for one in key]),
+        ),
+        *_plain(op=op),
+        nothing.cast(pa.bool_()),
+        *_plain(gen=gen, lut_ms=lut_ms, exp_s=exp_s),
+        _bins(bins, [one == DELETE for one in op]),
+        nothing.cast(DECODED.field("error").type),
+    ]
+
+
+def normal_form_columns(readings: Sequence[Read]) -> Columns:
+    """Messages in the normal form."""
+    said = [read.metadata for read in readings]
+    keys = [one.user_key or (None, None) for one in said]
+    errors = [read.error or (None, None) for read in readings]
+    entries = list(chain.from_iterable(read.bins or () for read in readings))
+    names, kinds, texts = zip(*entries, strict=True) if entries else ((), (), ())
+    return [
+        *_plain(namespace=[one.namespace for one in said], set=[one.set for one in said], digest=[one.digest for one in said]),
+        _pair(("type", [kind for kind, _ in keys]), ("value", [text for _, text in keys])),
+        *_plain(
+            op=[one.op for one in said],
+            durable=[one.durable for one in said],
+            gen=[one.gen for one in said],
+            lut_ms=[one.lut_ms for one in said],
+            exp_s=[one.exp_s for one in said],
+        ),
+        _listed(
+            [pa.array(column, _TEXT) for column in (names, kinds, texts)],
+            [len(read.bins or ()) for read in readings],
+            [read.bins is None for read in readings],
+        ),
+        _pair(("code", [code for code, _ in errors]), ("detail", [detail for _, detail in errors])),
+    ]
+
+
+def places_among(rows: int, later: Sequence[int]) -> npt.NDArray[np.intp]:
+    """For each of `rows` rows its place in a list that holds the rows `later` (rising) behind all the others."""
+    behind = np.zeros(rows, dtype=bool)
+    behind[list(later)] = True
+    return np.where(behind, rows - len(later) + np.cumsum(behind) - 1, np.cumsum(~behind) - 1)
+
+
+def _bins(bins: Sequence[dict[str, Any]], absent: Sequence[bool]) -> pa.Array:
+    values = list(chain.from_iterable(map(dict.values, bins)))
+    kinds, texts = _normal_texts(values)
+    names = pa.array(list(chain.from_iterable(bins)), _TEXT)
+    return _listed([names, kinds, texts], list(map(len, bins)), absent)
+
+
+def _normal_texts(values: list[Any]) -> tuple[pa.Array, pa.Array]:
+    """Type names and texts of the normal form, value for value."""
+    codes = np.fromiter(map(_CODES.__getitem__, map(type, values)), np.int8, len(values))
+    kinds = _KIND_NAMES.take(pa.array(codes))
+    objects = np.fromiter(values, object, len(values))
+    texts, places = [pa.array([], _TEXT)], []
+    for code in np.unique(codes).tolist():
+        mine = np.flatnonzero(codes == code)
+        texts.append(_KINDS[code][2](objects[mine].tolist()))
+        places.append(mine)
+    if len(places) == 1:
+        return kinds, texts[1]
+    at = np.empty(len(values), np.int64)
+    if places:
+        at[np.concatenate(places)] = np.arange(len(values))
+    return kinds, pa.concat_arrays(texts).take(pa.array(at))
+
+
+def _listed(fields: list[pa.Array], counts: Sequence[int], absent: Sequence[bool]) -> pa.Array:
+    """Entries as one list per row; null where `absent`."""
+    ends = pa.array(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), pa.int32())
+    entries = pa.StructArray.from_arrays(fields, ["name", "type", "value"])
+    return pa.ListArray.from_arrays(ends, entries, mask=pa.array(absent, pa.bool_()))
+
+
+def _plain(**columns: Sequence[Any]) -> list[pa.Array]:
+    return [pa.array(values, DECODED.field(name).type) for name, values in columns.items()]
+
+
+def _pair(*columns: tuple[str, Sequence[str | None]]) -> pa.Array:
+    """A struct of two strings, null where its first is."""
+    arrays = [pa.array(values, _TEXT) for _, values in columns]
+    return pa.StructArray.from_arrays(arrays, [name for name, _ in columns], mask=arrays[0].is_null())
+
+
+def _key_type(key: int | str | None) -> str | None:
+    return None if key is None else "str" if type(key) is str else "int"
+
+
+def _each(text: Callable[[Any], str]) -> Callable[[list[Any]], pa.Array]:
+    return lambda values: pa.array([text(value) for value in values], _TEXT)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _doubles(values: list[float]) -> pa.Array:
+    """As `json_text.double_text` writes them, all at once: the quick way has finite numbers only."""
+    return pa.array(_json(values)[1:-1].split(","), _TEXT)
+
+
+_KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
+    (str, "str", lambda values: pa.array(values, _TEXT)),
+    (int, "int", lambda values: pa.array(values, pa.int64()).cast(_TEXT)),
+    (float, "float", _doubles),
+    (bool, "bool", _each(lambda value: "true" if value else "false")),
+    (bytes, "blob", _each(lambda value: binascii.b2a_base64(value, newline=False).decode())),
+    (list, "list", _each(_json)),
+    (dict, "map", _each(_json)),
+    (OrderedList, LIST_ORDERED, _each(lambda value: _json(list(value)))),
+    (KeyOrderedMap, MAP_KEY_ORDERED, _each(lambda value: _json(dict(value)))),
+    (KeyValueOrderedMap, MAP_KEY_VALUE_ORDERED, _each(lambda value: _json(dict(value)))),
+    (GeoJson, "geojson", _each(str)),
+)
+"""The values of the quick way: their Python type, its name in the normal form, and how a list of them is written there."""
+_CODES = {kind: code for code, (kind, _, _) in enumerate(_KINDS)}
+_KIND_NAMES = pa.array([name for _, name, _ in _KINDS], _TEXT)
+
+__all__ = ["Columns", "DECODED", "normal_form_columns", "ordinary_columns", "places_among"]
