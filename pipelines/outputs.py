@@ -10,8 +10,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.decoding import Decoding
 from pipelines.failpoints import Victims
-from pipelines.mirror_worker import COUNTS, DEAD, ERROR, REPORT_DDL, SUMMARY, MirrorWorker
-from pipelines.worker_errors import raise_worst
+from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
 from sinks.delta.history import DeltaHistory
@@ -22,7 +21,7 @@ class Account:
     """What became of a batch in one output; the sums of schemas.ledger.LedgerRow. `dead` includes what could not be decoded.
 
     undecoded: messages that could not be decoded, part of `dead`; the same in every output of the batch.
-    letters:   dead letters that came back with the account (columns of mirror_worker.REPORT), or None.
+    letters:   dead letters that came back with the account (columns of mirror_worker.LETTERS), or None.
     """
 
     rows: int
@@ -87,19 +86,8 @@ class MirrorOutput:
             return_undecoded=self.keeps_undecoded,
             victims=self.victims,
         )
-        report = frame.mapInArrow(worker, REPORT_DDL).toArrow()
-        kinds = report.column("kind").to_pylist()
-        errors = report.column("error").to_pylist()
-        raise_worst(error for kind, error in zip(kinds, errors, strict=True) if kind == ERROR)
-        summaries = _of_kind(report, kinds, SUMMARY).to_pylist()
-        letters = _of_kind(report, kinds, DEAD)
-        luts = [row["max_lut_ms"] for row in summaries if row["max_lut_ms"] is not None]
-        return Account(
-            **{name: sum(row[name] for row in summaries) for name in COUNTS},
-            max_lut_ms=max(luts, default=None),
-            seconds=time.monotonic() - started,
-            letters=letters if letters.num_rows else None,
-        )
+        report = read_report(frame.mapInArrow(worker, REPORT_DDL).toArrow())
+        return Account(**report.counts, max_lut_ms=report.max_lut_ms, seconds=time.monotonic() - started, letters=report.letters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +119,6 @@ class HistoryOutput:
             max_lut_ms=counts.max_lut_ms,
             seconds=time.monotonic() - started,
         )
-
-
-def _of_kind(report: pa.Table, kinds: list[str], kind: str) -> pa.Table:
-    return report.filter(pa.array([found == kind for found in kinds], pa.bool_()))
 
 
 __all__ = ["Account", "BatchOutput", "HistoryOutput", "MirrorOutput"]

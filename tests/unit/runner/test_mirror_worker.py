@@ -8,10 +8,10 @@ import pytest
 
 from pipelines import mirror_worker
 from pipelines.failpoints import VARIABLE, Victims
-from pipelines.mirror_worker import DEAD, ERROR, REPORT, SUMMARY, MirrorWorker, windows
+from pipelines.mirror_worker import LETTERS, REPORT, MirrorWorker, Report, read_report, windows
 from pipelines.worker_errors import packed, raise_worst
 from schemas.digest import digest_of
-from schemas.errors import InDoubt, Retryable, Terminal
+from schemas.errors import InDoubt, MillraceError, Retryable, Terminal
 from schemas.events import ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
 from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome
@@ -67,13 +67,15 @@ def worker(sink: Any, **changes: Any) -> MirrorWorker:
     return MirrorWorker(**{**usual, **changes})
 
 
-def report(made: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
-    return pa.Table.from_batches(list(made), schema=REPORT).to_pylist()
+def report(made: Iterator[pa.RecordBatch]) -> Report:
+    return read_report(pa.Table.from_batches(list(made), schema=REPORT))
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = [row for row in rows if row["kind"] == SUMMARY]
-    return found
+def letters(said: Report) -> list[dict[str, Any]]:
+    if said.letters is None:
+        return []
+    assert said.letters.schema == LETTERS
+    return said.letters.to_pylist()
 
 
 class Recorder(MemorySink):
@@ -94,29 +96,29 @@ class Recorder(MemorySink):
 def test_every_row_has_one_fate() -> None:
     rows = [row(0, "a"), row(1, "a", 1_700_000_000_500), row(2, "b"), row(3, "b"), undecoded(4), row(5, "c", namespace="other")]
     said = report(worker(Recorder(), window_rows=100)(batches(*rows)))
-    counts = summary(said)
+    counts = said.counts
     assert {name: counts[name] for name in ("rows", "unselected", "applied", "superseded", "duplicate", "dead", "undecoded")} == {
         "rows": 6, "unselected": 1, "applied": 2, "superseded": 1, "duplicate": 1, "dead": 1, "undecoded": 1,
     }  # fmt: skip
-    assert counts["max_lut_ms"] == 1_700_000_000_500
+    assert said.max_lut_ms == 1_700_000_000_500
 
 
 def test_what_cannot_be_decoded_comes_back_whole_or_is_counted_only() -> None:
     said = report(worker(Recorder())(batches(undecoded(4))))
-    (letter,) = [row for row in said if row["kind"] == DEAD]
+    (letter,) = letters(said)
     assert (letter["code"], letter["rejected"], letter["offset"]) == ("D102", False, 4)
     assert (letter["key"], letter["value"]) == (b"key", b"not json")
     assert letter["headers"] == [{"key": "from", "value": b"\x00\xff"}, {"key": "empty", "value": None}]
     said = report(worker(Recorder(), return_undecoded=False)(batches(undecoded(4))))
-    assert [row["kind"] for row in said] == [SUMMARY] and summary(said)["undecoded"] == 1
+    assert letters(said) == [] and said.counts["undecoded"] == 1
 
 
 def test_what_the_sink_refuses_comes_back_with_its_reason_while_its_neighbours_are_applied() -> None:
     sink = FaultySink(MemorySink(), [Disposition.REJECTED])
     said = report(worker(sink)(batches(row(0, "a"), row(1, "b"), row(2, "c"))))
-    (letter,) = [row for row in said if row["kind"] == DEAD]
+    (letter,) = letters(said)
     assert (letter["code"], letter["rejected"], letter["offset"], letter["digest"]) == ("D205", True, 2, digest_of("s", "c"))
-    assert summary(said)["applied"] == 2 and summary(said)["dead"] == 1 and summary(said)["undecoded"] == 0
+    assert said.counts["applied"] == 2 and said.counts["dead"] == 1 and said.counts["undecoded"] == 0
 
 
 def test_a_value_that_only_this_output_cannot_hold_is_its_own_dead_letter() -> None:
@@ -124,9 +126,9 @@ def test_a_value_that_only_this_output_cannot_hold_is_its_own_dead_letter() -> N
     bad = good.replace(b'"type": "int", "value": 1', b'"type": "list", "value": [' + b"9" * 30 + b"]")
     assert bad != good
     said = report(worker(Recorder())(batches(row(0, "a"), message(1, bad))))
-    (letter,) = [row for row in said if row["kind"] == DEAD]
+    (letter,) = letters(said)
     assert letter["rejected"] and letter["offset"] == 1 and letter["digest"] == digest_of("s", "b")
-    assert summary(said)["dead"] == 1 and summary(said)["undecoded"] == 0, "history has it: it was decoded"
+    assert said.counts["dead"] == 1 and said.counts["undecoded"] == 0, "history has it: it was decoded"
 
 
 def test_windows_are_bounded_and_share_one_deadline() -> None:
@@ -143,9 +145,10 @@ def test_a_record_larger_than_the_window_goes_alone() -> None:
 
 
 @pytest.mark.parametrize(("in_doubt", "kind"), [(False, Retryable), (True, InDoubt)])
-def test_the_sinks_error_reaches_the_driver_as_the_same_error(in_doubt: bool, kind: type[Retryable]) -> None:
-    said = report(worker(FaultySink(MemorySink(), [Fault(2, in_doubt)]))(batches(row(0, "a"), row(1, "b"), row(2, "c"))))
-    (error,) = [pickle.loads(row["error"]) for row in said if row["kind"] == ERROR]
+def test_the_sinks_error_reaches_the_driver_as_the_same_error(in_doubt: bool, kind: type[MillraceError]) -> None:
+    with pytest.raises(kind) as raised:
+        report(worker(FaultySink(MemorySink(), [Fault(2, in_doubt)]))(batches(row(0, "a"), row(1, "b"), row(2, "c"))))
+    error = raised.value
     assert type(error) is kind and error.code == ("E310" if in_doubt else "E210") and error.context["output"] == "memory"
 
 
@@ -154,14 +157,14 @@ def test_an_answer_missing_is_a_defect_nobody_may_miss() -> None:
         def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
             return [APPLIED]
 
-    said = report(worker(Broken())(batches(row(0, "a"), row(1, "b"))))
-    (error,) = [pickle.loads(row["error"]) for row in said if row["kind"] == ERROR]
-    assert isinstance(error, Terminal) and error.code == "E410" and "1 times for 2 events" in str(error)
+    with pytest.raises(Terminal, match="1 times for 2 events") as raised:
+        report(worker(Broken())(batches(row(0, "a"), row(1, "b"))))
+    assert raised.value.code == "E410"
 
 
 def test_an_empty_partition_says_so() -> None:
     said = report(worker(Recorder())(batches()))
-    assert summary(said)["rows"] == 0 and summary(said)["max_lut_ms"] is None
+    assert said.counts["rows"] == 0 and said.max_lut_ms is None
 
 
 def test_a_drill_can_strike_inside_the_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
