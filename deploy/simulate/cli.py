@@ -25,6 +25,8 @@ app = typer.Typer(
 
 UNSETTLED = 1
 INTERRUPTED = 130
+SHOWN = 20
+"""Differences shown and kept in the account, at most."""
 
 
 @app.callback()
@@ -51,13 +53,13 @@ def payments(
 ) -> None:
     """Write customers, cards, merchants and transactions with updates, deletes, expiries, hot keys and every bin type.
 
-    The namespace should be empty, or hold this workload's records only. SIGTERM ends the traffic early and in order, with its
-    account and the comparison. Exit status 0 when the outcome of every operation is known and the namespace is as the account
-    says, 1 when not, 130 when interrupted.
+    In a namespace that was empty nothing else may be found afterwards; what others have in it is counted and left alone.
+    SIGTERM ends the traffic early and in order, with its account and the comparison. Exit status 0 when the outcome of every
+    operation is known and the namespace is as the account says, 1 when not, 130 when interrupted.
     """
     from deploy.simulate.account import Account
     from deploy.simulate.payments import operations
-    from deploy.simulate.verify import differences
+    from deploy.simulate.verify import Comparison, compare, records_in
     from deploy.simulate.writer import Pace, Writer
     from sinks.aerospike.connection import client_for
 
@@ -67,6 +69,7 @@ def payments(
         raise ConfigError("E145", f"the folder of {account} does not exist")
     kept = Account()
     client = client_for(config)
+    was_empty = records_in(client, namespace) == 0
     writer = Writer(client, namespace, kept, workers=workers)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
@@ -80,8 +83,10 @@ def payments(
     took_s = time.monotonic() - began
     about: dict[str, Any] = {"workload": "payments", "rate": rate, "seconds": seconds, "seed": seed}
     about |= {"aerospike": address, "namespace": namespace, "took_s": round(took_s, 3), "interrupted": interrupted}
-    wrong = differences(client, namespace, kept) if verify and not interrupted else []
-    about["differences"] = wrong[:20]
+    wrong, strangers = compare(client, namespace, kept) if verify and not interrupted else Comparison([], 0)
+    if was_empty and strangers:
+        wrong.append(f"{strangers:,} records are there that this workload did not write")
+    about |= {"differences": wrong[:SHOWN], "records_of_others": strangers}
     now_s = time.time()
     if account is not None:
         kept.save(account, now_s, **about)
@@ -89,7 +94,8 @@ def payments(
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if wrong:
-        typer.echo(f"{len(wrong):,} records are not as written", err=True)
+        more = f"; the first {SHOWN} are shown" if len(wrong) > SHOWN else ""
+        typer.echo(f"the namespace is not as the account says: {len(wrong):,} differences{more}", err=True)
     if wrong or not kept.clean:
         raise typer.Exit(UNSETTLED)
 
@@ -128,6 +134,8 @@ def _print(account: "Account", now_s: float, about: dict[str, Any], output: Outp
     now = ", ".join(f"{number:,} {state}" for state, number in records.items() if state != "ever")
     typer.echo(f"  {records['ever']:,} records: {now}")
     typer.echo(f"  {totals['in_doubt']:,} answers in doubt, {totals['unresolved']:,} never resolved")
+    if about["records_of_others"]:
+        typer.echo(f"  {about['records_of_others']:,} records of others are in the namespace, too")
     for line in about["differences"]:
         typer.echo(f"  {line}", err=True)
     for line in account.contradictions[:10]:

@@ -1,7 +1,7 @@
 """The account held against the namespace: is what the workload knows it wrote what a scan finds?"""
 
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aerospike
 
@@ -13,14 +13,31 @@ MARGIN_S: Final = 2.0
 _NEVER: Final = 0xFFFF_FFFF
 
 
-def differences(client: Any, namespace: str, account: Account) -> list[str]:
-    """Records that are not as the account says, in words without values; empty when all are. Reads the whole namespace.
+class Comparison(NamedTuple):
+    """wrong: records that are not as the account says, in words without values. strangers: records that it does not know."""
 
-    The namespace should hold this workload's records only. Bins, presence and expiry are compared; a record whose last operation
-    was given up is left out.
+    wrong: list[str]
+    strangers: int
+
+
+def records_in(client: Any, namespace: str) -> int:
+    """How many records the namespace's nodes say they hold, replicas and the expired that are not yet reaped included."""
+    answers = client.info_all(f"namespace/{namespace}")
+    return sum(
+        int(value)
+        for _, text in answers.values()
+        for name, _, value in (item.partition("=") for item in (text or "").replace("\t", ";").strip().split(";"))
+        if name == "objects"
+    )
+
+
+def compare(client: Any, namespace: str, account: Account) -> Comparison:
+    """The namespace, all of it read, against the account.
+
+    Bins, presence and expiry are compared; a record whose last operation was given up is left out.
     """
     began_s = time.time()
-    found = {bytes(key[3]): (meta["ttl"], bins, key[1]) for key, meta, bins in client.query(namespace).results()}
+    found = {bytes(key[3]): (meta["ttl"], bins) for key, meta, bins in client.query(namespace).results()}
     ended_s = time.time()
     wrong = []
     for state in account.states():
@@ -30,15 +47,15 @@ def differences(client: Any, namespace: str, account: Account) -> list[str]:
         problem = _problem(state, there, began_s, ended_s) if state.certain else None
         if problem:
             wrong.append(f"{set_name}/{user_key!r} {problem}")
-    return wrong + [f"a record of set {set_name} that this workload did not write" for _, _, set_name in found.values()]
+    return Comparison(wrong, len(found))
 
 
-def _problem(state: State, there: tuple[int, dict[str, Any], str | None] | None, began_s: float, ended_s: float) -> str | None:
+def _problem(state: State, there: tuple[int, dict[str, Any]] | None, began_s: float, ended_s: float) -> str | None:
     if there is None:
         return "is missing" if state.presence(ended_s + MARGIN_S) is Presence.THERE else None
     if state.bins is None or state.presence(began_s - MARGIN_S) is Presence.EXPIRED:
         return "should be gone"
-    ttl_s, bins, _ = there
+    ttl_s, bins = there
     differing = sorted(
         name
         for name in bins.keys() | state.bins.keys()
@@ -56,4 +73,4 @@ def _problem(state: State, there: tuple[int, dict[str, Any], str | None] | None,
     return None
 
 
-__all__ = ["MARGIN_S", "differences"]
+__all__ = ["Comparison", "MARGIN_S", "compare", "records_in"]

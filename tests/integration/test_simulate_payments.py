@@ -14,7 +14,7 @@ from deploy.local.node_info import ask, rows
 from deploy.simulate.account import Account
 from deploy.simulate.cli import app
 from deploy.simulate.payments import operations
-from deploy.simulate.verify import differences
+from deploy.simulate.verify import Comparison, compare
 from deploy.simulate.writer import Writer
 
 pytestmark = pytest.mark.stack
@@ -47,20 +47,20 @@ def write(client: Any, seed: int, count: int) -> Account:
 def test_the_account_is_what_a_scan_finds(client: Any) -> None:
     account = write(client, 3, 3_000)
     assert account.clean, account.contradictions
-    assert differences(client, NAMESPACE, account) == []
+    assert compare(client, NAMESPACE, account) == Comparison([], 0)
     client.put((NAMESPACE, "cards", "nobody's"), {"a": 1})
     client.remove((NAMESPACE, "cards", _live_card(account)))
-    wrong = differences(client, NAMESPACE, account)
-    assert len(wrong) == 2 and "is missing" in wrong[0] and "did not write" in wrong[1]
+    wrong, strangers = compare(client, NAMESPACE, account)
+    assert len(wrong) == 1 and "is missing" in wrong[0] and strangers == 1
 
 
 def test_a_changed_bin_and_a_changed_expiry_are_noticed(client: Any) -> None:
     account = write(client, 4, 1_000)
     card = (NAMESPACE, "cards", _live_card(account))
     client.put(card, {"spent": -1}, policy={"ttl": aerospike.TTL_DONT_UPDATE})
-    assert [line.split(" ", 1)[1] for line in differences(client, NAMESPACE, account)] == ["differs in spent"]
+    assert [line.split(" ", 1)[1] for line in compare(client, NAMESPACE, account).wrong] == ["differs in spent"]
     client.put(card, {"spent": _state(account, card[2])["spent"]}, policy={"ttl": 1_000})
-    assert [line.split(" ", 1)[1] for line in differences(client, NAMESPACE, account)] == ["expires"]
+    assert [line.split(" ", 1)[1] for line in compare(client, NAMESPACE, account).wrong] == ["expires"]
 
 
 def test_the_account_holds_when_answers_are_lost(node: Node, client: Any) -> None:
@@ -73,7 +73,7 @@ def test_the_account_holds_when_answers_are_lost(node: Node, client: Any) -> Non
     assert all(fired[fault.split(";")[0]] for fault in faults), fired
     assert account.clean, account.contradictions
     assert account.totals(0)["in_doubt"] > 0
-    assert differences(client, NAMESPACE, account) == []
+    assert compare(client, NAMESPACE, account) == Comparison([], 0)
 
 
 def test_the_command_writes_verifies_and_leaves_its_account(node: Node, tmp_path: Path) -> None:
@@ -84,6 +84,21 @@ def test_the_command_writes_verifies_and_leaves_its_account(node: Node, tmp_path
     said, kept = json.loads(done.stdout), json.loads(file.read_text())
     assert said["totals"]["operations"] == 800 == kept["totals"]["operations"] and said["differences"] == []
     assert len(kept["records"]) == kept["totals"]["records"]["ever"]
+
+
+def test_what_others_have_there_is_left_alone_but_nobody_may_appear_in_an_empty_namespace(
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["payments", "--aerospike", node.address, "--rate", "400", "--seconds", "1", "--output", "json"]
+    client.put((NAMESPACE, "theirs", 1), {"a": 1})
+    for seed in ("21", "22", "21"):  # the third writes over what the first has left
+        done = CliRunner().invoke(app, [*options, "--seed", seed])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["records_of_others"] > 0
+    assert client.get((NAMESPACE, "theirs", 1))[2] == {"a": 1}
+    monkeypatch.setattr("deploy.simulate.verify.records_in", lambda client, namespace: 0)
+    done = CliRunner().invoke(app, [*options, "--seed", "23"])
+    assert done.exit_code == 1 and "did not write" in json.loads(done.stdout)["differences"][0]
 
 
 def test_a_namespace_that_does_not_exist_is_refused_by_name(node: Node) -> None:
