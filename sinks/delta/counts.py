@@ -1,13 +1,17 @@
-"""What a batch held, counted by Spark in the same pass that writes it."""
+"""What a batch held, counted by the workers that make its rows, in the same pass that writes it.
 
-import time
-from dataclasses import dataclass
+By a Spark accumulator: a successful task of an action counts once, whatever was tried again, and the numbers are there as soon as
+the action returns. (Spark's `observe` would count in the JVM, over columns that are made and sent for nothing else.)
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Observation
-from pyspark.sql import functions as F
-
-_WAIT_S = 10
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.accumulators import Accumulator, AccumulatorParam
+from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,60 +33,73 @@ class BatchCounts:
         """Messages that concern the flow."""
         return self.rows_read - self.unselected
 
-
-def is_selected(frame: DataFrame) -> Column:
-    """Rows that concern the flow: column `selected` where there is one, else all; never false for what was not decoded."""
-    undecoded = F.col("error").isNotNull()
-    return undecoded | F.coalesce(F.col("selected"), F.lit(False)) if "selected" in frame.columns else F.lit(True)
-
-
-def is_event(frame: DataFrame) -> Column:
-    """Rows that become history: selected and decoded."""
-    return is_selected(frame) & F.col("error").isNull()
-
-
-def count_columns(frame: DataFrame) -> list[Column]:
-    """Aggregates over the whole batch, to observe it or to ask for it."""
-    selected, event = is_selected(frame), is_event(frame)
-    return [
-        F.count(F.lit(1)).alias("rows_read"),
-        F.count_if(~selected).alias("unselected"),
-        F.count_if(event).alias("applied"),
-        F.count_if(F.col("error").isNotNull()).alias("dead"),
-        F.max(F.when(event, F.col("lut_ms"))).alias("max_lut_ms"),
-    ]
+    def __add__(self, other: "BatchCounts") -> "BatchCounts":
+        """Both together."""
+        luts = [lut for lut in (self.max_lut_ms, other.max_lut_ms) if lut is not None]
+        return replace(
+            self,
+            rows_read=self.rows_read + other.rows_read,
+            unselected=self.unselected + other.unselected,
+            applied=self.applied + other.applied,
+            dead=self.dead + other.dead,
+            max_lut_ms=max(luts, default=None),
+        )
 
 
-def counted_again(frame: DataFrame) -> BatchCounts:
-    """Count by an action of its own: the rare path, for a batch the table holds already."""
-    row = frame.agg(*count_columns(frame)).first()
-    assert row is not None  # a global aggregate always has one row
-    return _counts(row.asDict())
+NOTHING = BatchCounts(0, 0, 0, 0, None)
 
 
-def observed(observation: Observation) -> BatchCounts | None:
-    """The observed counts of the write that just returned; None when Spark delivered none.
+def events_among(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, BatchCounts]:
+    """The rows, in normal form, that become history, and what all of them are.
 
-    `Observation.get` waits for ever when Delta skipped the write or a listener event was dropped, so the wait is bounded here.
+    Those are rows that were decoded and are selected: column `selected` where there is one, else all. What was not decoded
+    (`error` is set) is dead, and never unselected: nobody knows whose it was.
     """
-    future: Any = observation._jo.future()  # type: ignore[union-attr]  # set since the observation is on a frame
-    deadline = time.monotonic() + _WAIT_S
-    while not future.isCompleted():  # the listener bus is asynchronous: usually a few milliseconds
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.002)
-    return _counts(observation.get)
+    dead = pc.is_valid(rows.column("error"))
+    everything = pa.repeat(pa.scalar(True), rows.num_rows)
+    selected = pc.fill_null(rows.column("selected"), False) if "selected" in rows.schema.names else everything
+    wanted = pc.and_(selected, pc.invert(dead))
+    events = rows if wanted.true_count == rows.num_rows else rows.filter(wanted)
+    unselected = rows.num_rows - dead.true_count - wanted.true_count
+    newest = pc.max(events.column("lut_ms")).as_py()
+    return events, BatchCounts(rows.num_rows, unselected, wanted.true_count, dead.true_count, newest)
 
 
-def _counts(values: dict[str, Any]) -> BatchCounts:
-    newest = values["max_lut_ms"]
-    return BatchCounts(
-        int(values["rows_read"]),
-        int(values["unselected"]),
-        int(values["applied"]),
-        int(values["dead"]),
-        None if newest is None else int(newest),
-    )
+Tallies = Accumulator[dict[str, list[BatchCounts]]]
+"""Counts by a write's name, one for each partition."""
 
 
-__all__ = ["BatchCounts", "count_columns", "counted_again", "is_event", "is_selected", "observed"]
+class _Collected(AccumulatorParam[dict[str, list[BatchCounts]]]):
+    """Lists put together, name by name."""
+
+    def zero(self, value: dict[str, list[BatchCounts]]) -> dict[str, list[BatchCounts]]:
+        """Nothing."""
+        return {}
+
+    def addInPlace(  # Spark's name
+        self, value1: dict[str, list[BatchCounts]], value2: dict[str, list[BatchCounts]]
+    ) -> dict[str, list[BatchCounts]]:
+        """value1 with value2's lists behind its own."""
+        for name, counts in value2.items():
+            value1.setdefault(name, []).extend(counts)
+        return value1
+
+
+def tallies(session: SparkSession) -> Tallies:
+    """An accumulator for the writes of a session."""
+    nothing: dict[str, list[BatchCounts]] = {}
+    return session.sparkContext.accumulator(nothing, _Collected())
+
+
+def taken(held: Tallies, name: str) -> BatchCounts | None:
+    """What the partitions of a write have counted, forgotten by `held`; None when none has run."""
+    partitions: Any = held.value.pop(name, None)
+    return None if partitions is None else total(partitions)
+
+
+def total(counts: Iterable[BatchCounts]) -> BatchCounts:
+    """All of them together."""
+    return sum(counts, start=NOTHING)
+
+
+__all__ = ["BatchCounts", "NOTHING", "Tallies", "events_among", "taken", "tallies", "total"]

@@ -6,10 +6,11 @@ rows: both happened in Kafka, and whoever derives a state takes the newest versi
 here: events in = applied + dead, and dead are the messages that could not be decoded (they go to the dead-letter table).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from uuid import uuid4
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.bins import BinType
@@ -17,8 +18,8 @@ from schemas.errors import Terminal
 from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, bin_columns, history_ddl
 from sinks.contract import Fence
 from sinks.delta.append import append_frame
-from sinks.delta.counts import BatchCounts, count_columns, counted_again, is_event, observed
-from sinks.delta.history_columns import ArrowStep, HistoryRows, judged_history_ddl
+from sinks.delta.counts import NOTHING, BatchCounts, Tallies, taken, tallies
+from sinks.delta.history_columns import ArrowStep, HistoryRows
 from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
 from sinks.delta.transactions import Txn, output_txn, stored_version
 
@@ -46,6 +47,7 @@ class DeltaHistory:
         self._storage_options = dict(storage_options or {})
         self._held: dict[str, int] = {}
         self._grow = False
+        self._tallies: tuple[str, Tallies] | None = None
 
     @property
     def contract(self) -> TableContract:
@@ -84,23 +86,35 @@ class DeltaHistory:
                 raises.
         """
         txn = output_txn(self.flow, self.name, fence)
-        rows = self._judged(frame, fence, read)
         if self._newest(txn) >= fence.batch_id:
-            return self._replayed(rows, fence, txn)
-        observation = Observation()
-        counted = rows.observe(observation, *count_columns(rows))
+            return self._replayed(frame, fence, read, txn)
         self._held.pop(txn.app_id, None)  # whatever happens below, the table knows better
-        append_frame(_events(counted), self.path, txn, grow=self._grow)
-        counts = observed(observation)
-        if counts is None:  # skipped by Delta (someone else wrote this batch meanwhile), or the counts were lost on their way
-            return self._replayed(rows, fence, txn)
+        events, held = self._counted(frame, fence, read)
+        append_frame(events, self.path, txn, grow=self._grow)
+        counts = held()
+        if counts is None:  # Delta did nothing: someone else wrote this batch meanwhile
+            return self._replayed(frame, fence, read, txn)
         self._held[txn.app_id] = fence.batch_id
         self._grow = False
         return counts
 
-    def _judged(self, frame: DataFrame, fence: Fence, read: ArrowStep | None) -> DataFrame:
+    def _events(
+        self, frame: DataFrame, fence: Fence, read: ArrowStep | None, tallies: Tallies | None = None, name: str = ""
+    ) -> DataFrame:
+        """The batch's events as rows of the table."""
         origin = {"flow": self.flow, "output": self.name, "epoch": fence.epoch, "batch_id": fence.batch_id}
-        return frame.mapInArrow(HistoryRows(self.declared, origin, read), judged_history_ddl(self.declared))
+        return frame.mapInArrow(HistoryRows(self.declared, origin, read, tallies, name), history_ddl(self.declared))
+
+    def _counted(
+        self, frame: DataFrame, fence: Fence, read: ArrowStep | None
+    ) -> tuple[DataFrame, Callable[[], BatchCounts | None]]:
+        """The batch's events, and a function that says after an action on them what the batch held; None when none was needed."""
+        application = frame.sparkSession.sparkContext.applicationId
+        if self._tallies is None or self._tallies[0] != application:
+            self._tallies = application, tallies(frame.sparkSession)
+        held, name = self._tallies[1], uuid4().hex
+        held.value.clear()  # of a write that failed
+        return self._events(frame, fence, read, held, name), lambda: taken(held, name)
 
     def _newest(self, txn: Txn) -> int:
         """The last batch of this checkpoint in the table, -1 for none. Asked of the table once per start and after a failure."""
@@ -109,7 +123,7 @@ class DeltaHistory:
             self._held[txn.app_id] = -1 if stored is None else stored
         return self._held[txn.app_id]
 
-    def _replayed(self, rows: DataFrame, fence: Fence, txn: Txn) -> BatchCounts:
+    def _replayed(self, frame: DataFrame, fence: Fence, read: ArrowStep | None, txn: Txn) -> BatchCounts:
         newest = self._newest(txn)
         if newest > fence.batch_id:
             raise Terminal(
@@ -119,27 +133,23 @@ class DeltaHistory:
                 output=self.name,
                 epoch=fence.epoch,
             )
-        counts = counted_again(rows)
-        there = rows.sparkSession.read.format("delta").load(self.path)
+        events, held = self._counted(frame, fence, read)
+        events.count()
+        counts = held() or NOTHING
+        there = frame.sparkSession.read.format("delta").load(self.path)
         there = there.filter(
             (F.col("batch_id") == fence.batch_id)
             & (F.col("epoch") == fence.epoch)
             & (F.col("flow") == self.flow)
             & (F.col("output") == self.name)
         ).select("topic", "partition", "offset")
-        held = there.count()
-        if held < counts.applied:
-            events = _events(rows)
-            missing = events.join(there, ["topic", "partition", "offset"], "left_anti")
+        rows_there = there.count()
+        if rows_there < counts.applied:
+            missing = self._events(frame, fence, read).join(there, ["topic", "partition", "offset"], "left_anti")
             # An id of its own, since the batch's is spent; the rows held so far grow with every mending, so a repeat is skipped.
-            mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", held)
+            mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", rows_there)
             append_frame(missing.select(*events.columns), self.path, mending, grow=self._grow)
         return replace(counts, replayed=True)
-
-
-def _events(rows: DataFrame) -> DataFrame:
-    """The rows that become history, in the table's own columns."""
-    return rows.filter(is_event(rows)).drop("error", "selected")
 
 
 __all__ = ["DeltaHistory"]

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, BinType
 from schemas.tables import PARTITION_COLUMN, bin_columns, history_ddl
+from sinks.delta.counts import NOTHING, Tallies, events_among
 from sinks.delta.ddl import delta_schema
 from sinks.delta.typed_text import typed_values
 
@@ -32,41 +33,40 @@ _AS_THEY_ARE = (
     *("topic", "partition", "offset", "kafka_timestamp"),
 )
 _MILLISECONDS_A_DAY = 86_400_000
-_JUDGED_DDL = "error STRUCT<code: STRING, detail: STRING>, selected BOOLEAN"
-
-
-def judged_history_ddl(declared: Mapping[str, BinType] | None) -> str:
-    """What HistoryRows makes: the columns of `schemas.tables.history_ddl`, and `error` and `selected` to count by."""
-    return f"{history_ddl(declared)}, {_JUDGED_DDL}"
 
 
 @dataclass(frozen=True)
 class HistoryRows:
-    """The function given to `mapInArrow`: from the normal form (`schemas.events`) to `judged_history_ddl(declared)`, row for row.
+    """The function given to `mapInArrow`: from the normal form (`schemas.events`) to `history_ddl(declared)`.
 
     declared: bins that become typed columns; what such a column cannot hold stays in `other_bins`. None: all bins in one map.
     origin:   flow, output, epoch and batch_id, the same for every row.
     read:     what makes the normal form, when it is not what comes in.
+    tallies, name: where each partition says, at its end, what it held, and under which name; None: nobody asks.
     """
 
     declared: Mapping[str, BinType] | None
     origin: Mapping[str, Any]
     read: ArrowStep | None = None
+    tallies: Tallies | None = None
+    name: str = ""
 
     def __call__(self, batches: Batches) -> Batches:
-        """A row without a column `selected` counts as selected."""
+        """Rows that are no events (see `sinks.delta.counts.events_among`) are counted and left out."""
         schema = _schema(None if self.declared is None else tuple(self.declared.items()))
+        counts = NOTHING
         for batch in batches if self.read is None else self.read(batches):
-            yield self._rows(batch, schema)
+            events, held = events_among(batch)
+            counts += held
+            yield self._rows(events, schema)
+        if self.tallies is not None:
+            self.tallies.add({self.name: [counts]})
 
     def _rows(self, events: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         rows = events.num_rows
         columns: dict[str, Any] = {name: events.column(name) for name in _AS_THEY_ARE}
         columns |= {name: pa.repeat(pa.scalar(value, schema.field(name).type), rows) for name, value in self.origin.items()}
         columns[PARTITION_COLUMN] = _date(events)
-        columns["error"] = events.column("error")
-        selected = "selected" in events.schema.names
-        columns["selected"] = events.column("selected") if selected else pa.repeat(pa.scalar(True), rows)
         bins = _Bins(events.column("bins"))
         if self.declared is None:
             columns["bins"] = bins.as_map(bins.present)
@@ -77,7 +77,7 @@ class HistoryRows:
 
 @lru_cache(maxsize=16)
 def _schema(declared: tuple[tuple[str, BinType], ...] | None) -> pa.Schema:
-    return pa.schema(delta_schema(judged_history_ddl(None if declared is None else dict(declared))).to_arrow())
+    return pa.schema(delta_schema(history_ddl(None if declared is None else dict(declared))).to_arrow())
 
 
 def _date(events: pa.RecordBatch) -> Any:
@@ -154,4 +154,4 @@ def _typed(bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema) -> dict
     return columns
 
 
-__all__ = ["ArrowStep", "HistoryRows", "judged_history_ddl"]
+__all__ = ["ArrowStep", "HistoryRows"]

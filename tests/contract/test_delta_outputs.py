@@ -21,13 +21,12 @@ from schemas.events import EVENT_DDL
 from schemas.ledger import LEDGER_DDL
 from schemas.tables import DEAD_LETTERS_DDL, history_ddl
 from sinks.contract import Fence
-from sinks.delta import counts as counts_module
 from sinks.delta import history as history_module
 from sinks.delta.counts import BatchCounts
 from sinks.delta.ddl import delta_schema
 from sinks.delta.dead_letters import DeadLetters
 from sinks.delta.history import DeltaHistory
-from sinks.delta.history_columns import HistoryRows, judged_history_ddl
+from sinks.delta.history_columns import HistoryRows
 from sinks.delta.transactions import read_log
 
 pytestmark = pytest.mark.spark
@@ -119,13 +118,13 @@ def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: 
     class Killed(BaseException):
         pass
 
-    def kill(_: object) -> None:
+    def kill(*_: object) -> None:
         raise Killed
 
     frame = batch(spark, {}, DEAD)
     history = table()
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(history_module, "observed", kill)
+        patch.setattr(history_module, "taken", kill)
         history.write(frame, Fence("e", 0))
     assert len(rows_of(spark, history.path)) == 1, "the append must have happened, else this proves nothing"
     for driver in (history, table()):
@@ -136,7 +135,6 @@ def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: 
 def test_a_batch_somebody_else_wrote_meanwhile_does_not_hang(
     spark: SparkSession, table: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts_module, "_WAIT_S", 0.5)
     ours, zombie = table(), table()
     for driver in (ours, zombie):
         driver.write(batch(spark, {}), Fence("e", 0))
@@ -232,7 +230,7 @@ def test_declared_bins_become_columns_and_nothing_else_is_dropped(spark: SparkSe
 def test_doubles_at_the_edges(spark: SparkSession, text: str) -> None:
     origin = {"flow": "f", "output": "o", "epoch": "e", "batch_id": 0}
     declared = {"f": BinType.FLOAT}
-    rows = batch(spark, {"bins": [("f", "float", text)]}).mapInArrow(HistoryRows(declared, origin), judged_history_ddl(declared))
+    rows = batch(spark, {"bins": [("f", "float", text)]}).mapInArrow(HistoryRows(declared, origin), history_ddl(declared))
     row = rows.first()
     assert row is not None and row.other_bins is None
     assert row.bins.f == float(text) or (text == "NaN" and math.isnan(row.bins.f))
