@@ -40,7 +40,8 @@ class Account:
 class BatchOutput(Protocol):
     """One numbered step of a lane: an output that takes a whole micro-batch.
 
-    keeps_undecoded: whether its account brings the messages that could not be decoded as letters.
+    keeps_undecoded:   whether its account brings the messages that could not be decoded as letters.
+    messages_per_task: so many messages are worth a task of their own; fewer are put together with other partitions' messages.
     """
 
     @property
@@ -49,6 +50,9 @@ class BatchOutput(Protocol):
 
     @property
     def keeps_undecoded(self) -> bool: ...  # noqa: D102
+
+    @property
+    def messages_per_task(self) -> int: ...  # noqa: D102
 
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
         """Write the batch's messages. Safe under repetition. Raises a Millrace error, or what Spark raises."""
@@ -66,6 +70,7 @@ class MirrorOutput:
     victims: Victims
     window_rows: int = 10_000
     window_bytes: int = 32 << 20
+    messages_per_task: int = 1_000
 
     @property
     def name(self) -> str:
@@ -97,6 +102,7 @@ class HistoryOutput:
     table: DeltaHistory
     options: DecodeOptions
     keeps_undecoded: bool = False
+    messages_per_task: int = 20_000
 
     @property
     def name(self) -> str:

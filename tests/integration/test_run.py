@@ -142,6 +142,10 @@ def test_once_writes_everything_and_then_nothing(bench: Bench) -> None:
     assert set(letters["output"].to_pylist()) == {None} and set(letters["lane"].to_pylist()) == {"bulk"}
     _, ledger = ledger_of(bench.flow)
     assert {total["unselected"] for total in ledger["totals"]} == {1}
+    history = bench.table("history")
+    assert len(set(history.to_pyarrow_table(columns=["partition"])["partition"].to_pylist())) == 2
+    written = history.to_pyarrow_table(columns=["batch_id", "lut_date"]).to_pylist()
+    assert len(history.file_uris()) == len({tuple(row.values()) for row in written}), "a small batch is one file a day"
     before = bench.table("history").version(), bench.table("ledger").version(), mirrored(bench, changes)
 
     second = run_once(bench.flow)
