@@ -38,21 +38,19 @@ class Account:
 
 
 class BatchOutput(Protocol):
-    """One numbered step of a lane: an output that takes a whole micro-batch.
-
-    keeps_undecoded:   whether its account brings the messages that could not be decoded as letters.
-    messages_per_task: so many messages are worth a task of their own; fewer are put together with other partitions' messages.
-    """
+    """One numbered step of a lane: an output that takes a whole micro-batch."""
 
     @property
     def name(self) -> str:
         """The output's name in the flow."""
 
     @property
-    def keeps_undecoded(self) -> bool: ...  # noqa: D102
+    def keeps_undecoded(self) -> bool:
+        """Whether its account brings the messages that could not be decoded as letters."""
 
     @property
-    def messages_per_task(self) -> int: ...  # noqa: D102
+    def messages_per_task(self) -> int:
+        """So many messages are worth a task of their own; fewer are put together with those of other partitions."""
 
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
         """Write the batch's messages. Safe under repetition. Raises a Millrace error, or what Spark raises."""
