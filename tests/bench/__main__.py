@@ -47,7 +47,7 @@ def main() -> int:
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--per-batch", type=int, default=100_000)
     asked.add_argument("--latency-rate", type=float, default=1_000.0)
-    asked.add_argument("--latency-seconds", type=float, default=150.0)
+    asked.add_argument("--latency-seconds", type=float, default=420.0)
     asked.add_argument("--output", type=Path, default=ROOT / "artifacts" / "bench.json")
     options = asked.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))

@@ -31,7 +31,10 @@ class Latency(NamedTuple):
 
 
 def measure(flow: Flow, flow_file: Path, topic: str, rate: float, seconds: float) -> Latency:
-    """Run the flow as users do, produce `rate` changes a second, and watch. The first half is warm-up and not counted."""
+    """Run the flow as users do, produce `rate` changes a second, and watch.
+
+    The first half is warm-up and not counted: it takes a JVM some three minutes to be as fast as it gets.
+    """
     options = flow.lanes["fast"].outputs["mirror"]
     client = client_for(options.client())  # type: ignore[union-attr]
     watcher = _Watcher(client, options.namespace)  # type: ignore[union-attr]
