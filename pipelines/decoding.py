@@ -30,7 +30,7 @@ _CONTENT = ("key", "value", "headers")
 
 
 def decoded(messages: DataFrame, options: DecodeOptions) -> DataFrame:
-    """Messages (columns of MESSAGE) as events (columns of DECODED_DDL), stream or batch, one row for one row.
+    """Messages (columns of MESSAGE) as events (columns of DECODED_DDL), stream or batch, a row for each message or part of one.
 
     selected: whether the flow takes the record; true for what cannot be decoded, since nobody knows whose it was and nothing may
               disappear.
@@ -86,7 +86,9 @@ class Decoding:
 
 
 def _rows(messages: pa.RecordBatch, reader: Reader) -> pa.RecordBatch:
-    columns, selected = reader.table(messages.column("value").to_pylist())
+    columns, rows, selected = reader.table(messages)
+    if rows is not None:
+        messages = messages.take(pa.array(rows, pa.int64()))
     dead = pc.is_valid(columns[DECODED.get_field_index("error")])
     given = {name: messages.column(name) for name in MESSAGE}
     given |= {name: pc.if_else(dead, given[name], None) for name in _CONTENT}

@@ -24,7 +24,18 @@ from schemas.events import ChangeEvent
 from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
 
 SUMMARY, DEAD, ERROR = "summary", "dead", "error"
-COUNTS = ("rows", "unselected", "applied", "superseded", "duplicate", "dead", "undecoded", "past_horizon")
+COUNTS = (
+    "messages",
+    "rows",
+    "unselected",
+    "applied",
+    "superseded",
+    "duplicate",
+    "dead",
+    "undecoded",
+    "past_horizon",
+    "unversioned",
+)
 _COUNTED_AS = {
     Disposition.APPLIED: "applied",
     Disposition.SUPERSEDED: "superseded",
@@ -48,6 +59,7 @@ LETTERS = pa.schema(
         pa.field("topic", pa.string()),
         pa.field("partition", pa.int32()),
         pa.field("offset", pa.int64()),
+        pa.field("element", pa.int32()),
         pa.field("kafka_timestamp", pa.timestamp("us", tz="UTC")),
         pa.field("key", pa.binary()),
         pa.field("value", pa.binary()),
@@ -157,9 +169,11 @@ class _Partition:
     def take(self, window: pa.Table) -> None:
         """Read, count and write one window."""
         read = reader_of(self.worker.options).events(window)
-        self.counts["rows"] += window.num_rows
+        self.counts["messages"] += window.num_rows
+        self.counts["rows"] += read.total
         self.counts["unselected"] += read.unselected
         luts = [event.lut_ms for event in read.events if event.lut_ms is not None]
+        self.counts["unversioned"] += len(read.events) - len(luts)
         if luts:
             self.max_lut_ms = max(*luts, self.max_lut_ms or 0)
         for found in read.rejections:
@@ -168,7 +182,7 @@ class _Partition:
             # What was read, but cannot be held here, is this output's own letter: history has it, the mirror has not.
             if found.decoded or self.worker.return_undecoded:
                 whose = (found.namespace, found.digest)
-                self._bury(window, found.row, found.code, found.detail, *whose, rejected=found.decoded)
+                self._bury(window, (found.row, found.element), found.code, found.detail, *whose, rejected=found.decoded)
         outcomes = self._write(read.events)
         counts = Counter(outcome.disposition for outcome in outcomes)
         for disposition, number in counts.items():
@@ -177,7 +191,8 @@ class _Partition:
         if counts[Disposition.REJECTED]:
             for row, event, outcome in zip(read.rows, read.events, outcomes, strict=True):
                 if outcome.disposition is Disposition.REJECTED:
-                    self._bury(window, row, outcome.code, outcome.detail, event.namespace, event.digest, rejected=True)
+                    whose = (event.namespace, event.digest)
+                    self._bury(window, (row, event.element), outcome.code, outcome.detail, *whose, rejected=True)
 
     def letters(self) -> Iterator[pa.RecordBatch]:
         """The dead letters since the last call."""
@@ -210,11 +225,21 @@ class _Partition:
             points.hit(point, batch_id=fence.batch_id, written=armed.events, of=len(events))
 
     def _bury(
-        self, window: pa.Table, row: int, code: str, detail: str, namespace: str | None, digest: bytes | None, *, rejected: bool
+        self,
+        window: pa.Table,
+        place: tuple[int, int],
+        code: str,
+        detail: str,
+        namespace: str | None,
+        digest: bytes | None,
+        *,
+        rejected: bool,
     ) -> None:
+        """Make a letter of what stands at `place`: the message's row in the window, and the element in the message."""
+        row, element = place
         message = {name: window.column(name)[row].as_py() for name in MESSAGE}
         message["headers"] = headers_of(message["headers"])
-        why = {"rejected": rejected, "code": code, "detail": detail}
+        why = {"rejected": rejected, "code": code, "detail": detail, "element": element}
         self._letters.append({**why, **message, "namespace": namespace, "digest": digest})
 
 

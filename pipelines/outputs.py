@@ -24,6 +24,7 @@ class Account:
     letters:   dead letters that came back with the account (columns of mirror_worker.LETTERS), or None.
     """
 
+    messages: int
     rows: int
     unselected: int
     applied: int
@@ -32,6 +33,7 @@ class Account:
     dead: int
     undecoded: int
     past_horizon: int
+    unversioned: int
     max_lut_ms: int | None
     seconds: float
     letters: pa.Table | None = None
@@ -112,6 +114,7 @@ class HistoryOutput:
         started = time.monotonic()
         counts = self.table.write(frame, fence, Decoding(pickle.dumps(self.options)))
         return Account(
+            messages=counts.messages,
             rows=counts.rows_read,
             unselected=counts.unselected,
             applied=counts.applied,
@@ -120,6 +123,7 @@ class HistoryOutput:
             dead=counts.dead,
             undecoded=counts.dead,
             past_horizon=0,
+            unversioned=counts.unversioned,
             max_lut_ms=counts.max_lut_ms,
             seconds=time.monotonic() - started,
         )

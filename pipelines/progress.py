@@ -61,6 +61,7 @@ def merge(first: BatchReport, second: BatchReport) -> BatchReport:
     outputs = tuple(
         replace(
             b,
+            messages=a.messages + b.messages,
             rows_read=a.rows_read + b.rows_read,
             unselected=a.unselected + b.unselected,
             events_in=a.events_in + b.events_in,
@@ -69,6 +70,7 @@ def merge(first: BatchReport, second: BatchReport) -> BatchReport:
             duplicate=a.duplicate + b.duplicate,
             dead=a.dead + b.dead,
             past_horizon=a.past_horizon + b.past_horizon,
+            unversioned=a.unversioned + b.unversioned,
         )
         for a, b in zip(first.outputs, second.outputs, strict=True)
     )
@@ -95,6 +97,8 @@ def text_lines(report: BatchReport) -> list[str]:
             parts.append(f"{row.unselected:,} not selected")
         if row.past_horizon:
             parts.append(f"PAST HORIZON {row.past_horizon:,}")
+        if row.unversioned:
+            parts.append(f"{row.unversioned:,} without version")
         lag = "" if report.lag_events is None else f"{report.lag_events:,} events"
         if report.lag_s is not None:
             lag += f"{' ' if lag else ''}{duration(report.lag_s)}"

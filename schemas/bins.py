@@ -9,10 +9,12 @@ In the normal form (see `schemas.events`) a bin is (name, type, value): `value` 
 | bool    | true or false                               | bool                              |
 | blob    | Base64, standard alphabet, padded           | bytes                             |
 | hll     | Base64                                      | aerospike.HyperLogLog             |
-| list    | JSON array, every value exact               | list                              |
-| map     | JSON object, every value exact              | dict                              |
+| list    | JSON array, every value exact (*)           | list                              |
+| map     | JSON object, every value exact (*)          | dict                              |
 | geojson | JSON object, every value exact              | aerospike.GeoJSON                 |
 | null    | (null) the bin was deleted                  | None                              |
+
+(*) What JSON cannot say inside a list or map, such as a blob or a map key that is a number, is written as `schemas.nested` says.
 
 Of one value there is one text, whatever way the message spelled it: no white space, the shortest text that is exactly a double.
 

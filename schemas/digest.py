@@ -1,12 +1,15 @@
 """A record's digest from its set and user key, and which kind of user key a digest proves.
 
-digest = RIPEMD-160(set name || type byte || key bytes): type 1 integer (8 bytes big-endian), 3 string (UTF-8), 4 blob. The
-namespace is not hashed (aerospike-client-java: util/Crypto.java; published connector output agrees).
+digest = RIPEMD-160(set name || type byte || key bytes): type 1 integer (8 bytes big-endian), 2 double (likewise), 3 string
+(UTF-8), 4 blob. The namespace is not hashed (aerospike-client-java: util/Crypto.java; published connector output agrees).
 """
 
 import hashlib
+import struct
 from base64 import b64decode
 from binascii import Error as Base64Error
+
+from schemas.events import UserKey
 
 DIGEST_BYTES = 20
 _ripemd160 = hashlib.new("ripemd160").copy
@@ -16,19 +19,21 @@ class KeyMismatch(ValueError):
     """The user key's digest is not the record's."""
 
 
-def digest_of(set_name: str | None, user_key: int | str | bytes) -> bytes:
+def digest_of(set_name: str | None, user_key: UserKey) -> bytes:
     """The 20-byte digest of a record. Raises OverflowError for integers beyond 64 bits."""
     hasher = _ripemd160()
     if isinstance(user_key, str):
         hasher.update(f"{set_name or ''}\x03{user_key}".encode())
     elif isinstance(user_key, bytes):
         hasher.update(f"{set_name or ''}\x04".encode() + user_key)
+    elif isinstance(user_key, float):
+        hasher.update(f"{set_name or ''}\x02".encode() + struct.pack(">d", user_key))
     else:
         hasher.update(f"{set_name or ''}\x01".encode() + user_key.to_bytes(8, "big", signed=True))
     return hasher.digest()
 
 
-def resolve_user_key(set_name: str | None, user_key: int | str | bytes, digest: bytes) -> int | str | bytes:
+def resolve_user_key(set_name: str | None, user_key: UserKey, digest: bytes) -> UserKey:
     """The user key in the type its digest proves: in JSON a blob key and a string key look alike.
 
     Raises KeyMismatch when neither reading of the key gives the digest: key or digest is damaged, or a transformer rewrote one.

@@ -8,7 +8,7 @@ Columns are given as Spark DDL so that this module needs no Spark. A bin declare
 | str | STRING | the string |
 | bool | BOOLEAN | |
 | blob, hll | BINARY | the bytes |
-| list, map, geojson | STRING | JSON text, every value exact |
+| list, map, geojson | STRING | JSON text, every value exact; what JSON cannot say as in `schemas.nested` |
 
 What such a column cannot hold (a bin nobody declared, a value of another type, a deleted bin) stays in `other_bins` with its own
 type and text, so that nothing of an event is dropped.
@@ -80,7 +80,7 @@ _IDENTITY_DDL = (
     "gen INT, lut_ms BIGINT, exp_s BIGINT"
 )
 _ORIGIN_DDL = (
-    "topic STRING, `partition` INT, `offset` BIGINT, kafka_timestamp TIMESTAMP, "
+    "topic STRING, `partition` INT, `offset` BIGINT, element INT, kafka_timestamp TIMESTAMP, "
     "flow STRING, output STRING, epoch STRING, batch_id BIGINT"
 )
 
@@ -91,7 +91,8 @@ def history_ddl(declared: Mapping[str, BinType] | None) -> str:
     declared: bins and their types, or None for schemaless, where `bins` is a map of name to (type, value text).
     Columns:  identity (namespace, set, digest, user_key); op, durable; version (gen, lut_ms) and expiry (exp_s); bins; with
               declared bins also `other_bins` (what the columns cannot hold) and `bin_types` (bins whose own type says more than
-              the declared one, such as `list:ordered`); place in Kafka; flow, output, epoch and batch that wrote the row;
+              the declared one, such as `list:ordered`); place in Kafka (`element`: in a message that holds several events, from
+              0); flow, output, epoch and batch that wrote the row;
               `lut_date` (partition).
     """
     if declared is None:
@@ -111,13 +112,13 @@ Binary columns are not allowed here: Delta accepts the property at first and ref
 
 DEAD_LETTERS_DDL = (
     "flow STRING, lane STRING, output STRING, epoch STRING, batch_id BIGINT, code STRING, detail STRING, "
-    "topic STRING, `partition` INT, `offset` BIGINT, kafka_timestamp TIMESTAMP, key BINARY, value BINARY, "
+    "topic STRING, `partition` INT, `offset` BIGINT, element INT, kafka_timestamp TIMESTAMP, key BINARY, value BINARY, "
     "headers ARRAY<STRUCT<key: STRING, value: BINARY>>, format STRING, namespace STRING, digest BINARY, seen_at TIMESTAMP"
 )
 """One row per event that could not be decoded (`output` null) or that one output cannot hold (`output` names it).
 
 key, value: the original bytes. headers: null when the source did not ask Kafka for them. namespace, digest: null when not known.
-seen_at: when it was written. (topic, partition, offset, output) is a letter's identity within a flow.
+seen_at: when it was written. (topic, partition, offset, element, output) is a letter's identity within a flow.
 """
 
 DEAD_LETTERS_STATS_COLUMNS = "output,epoch,batch_id,code,topic,`partition`,`offset`,kafka_timestamp,namespace,seen_at"

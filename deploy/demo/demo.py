@@ -287,13 +287,19 @@ class _Demo:
         )
 
 
+_SUMMED = (
+    *("messages", "rows_read", "unselected", "events_in", "applied", "superseded", "duplicate", "dead"),
+    *("past_horizon", "unversioned"),
+)
+
+
 def _ledger_totals(flow: Flow) -> list[dict[str, Any]]:
     """The ledger summed per output; `replayed` batches count once, as they stand in it once."""
     totals: dict[str, dict[str, Any]] = {}
     for row in LedgerTable(flow.name, flow.ledger.path).read(Journal(flow.checkpoint)):
         total = totals.setdefault(row.output, {"lane": row.lane, "output": row.output, "batches": 0, "balanced": True})
         total["batches"] += 1
-        for name in ("rows_read", "unselected", "events_in", "applied", "superseded", "duplicate", "dead", "past_horizon"):
+        for name in _SUMMED:
             total[name] = total.get(name, 0) + getattr(row, name)
         total["balanced"] &= row.events_in == row.applied + row.superseded + row.duplicate + row.dead
     return list(totals.values())

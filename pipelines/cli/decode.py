@@ -41,6 +41,8 @@ def decode(
 ) -> None:
     """Show how a message is read: the event as JSON with types, or why it would be a dead letter, where, and what to do.
 
+    A message that holds several events shows each of them.
+
     Exit status 0 when every message can be read, 1 when one would be a dead letter, 2 when a file is missing or options
     contradict each other.
     """
@@ -49,12 +51,13 @@ def decode(
     if flow:
         _require_alone(context)
     reader = Reader(_options(message_format.value, metadata_key, flow))
-    key = {"kafka_key": _text(_bytes(key_file))} if key_file else {}
+    kafka_key = _bytes(key_file) if key_file else None
+    key = {} if kafka_key is None else {"kafka_key": _text(kafka_key)}
     dead = False
     for value in _messages(file, lines):
-        read = reader.read(value)
-        dead = dead or read.error is not None
-        typer.echo(json.dumps({**_shown(read), **key}, indent=None if lines else 2, ensure_ascii=False))
+        for read in reader.read(value, kafka_key):
+            dead = dead or read.error is not None
+            typer.echo(json.dumps({**_shown(read), **key}, indent=None if lines else 2, ensure_ascii=False))
     if dead:
         raise typer.Exit(DEAD)
 

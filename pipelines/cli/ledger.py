@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 UNBALANCED = 1
 """Exit status when the sums of some batch do not hold."""
-_COUNTS = ("rows_read", "unselected", "events_in", "applied", "superseded", "duplicate", "dead", "past_horizon")
+_COUNTS = (
+    *("messages", "rows_read", "unselected", "events_in", "applied", "superseded", "duplicate", "dead"),
+    *("past_horizon", "unversioned"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ def _text(flow: str, rows: Sequence["LedgerRow"], sums: Sequence[Totals]) -> lis
             f"+ {count['superseded']:,} superseded + {count['duplicate']:,} duplicate + {count['dead']:,} dead"
             + (f"; {count['unselected']:,} not selected" if count["unselected"] else "")
             + (f"; {count['past_horizon']:,} past the tombstone horizon" if count["past_horizon"] else "")
+            + (f"; {count['unversioned']:,} without version" if count["unversioned"] else "")
             + ("" if total.balanced else f"  DOES NOT BALANCE in batch {', '.join(map(str, total.unbalanced))}")
         )
     lines.append("the ledger balances" if all(total.balanced for total in sums) else "THE LEDGER DOES NOT BALANCE")

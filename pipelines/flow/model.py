@@ -198,6 +198,7 @@ class Flow(StrictModel):
         return DecodeOptions(
             format=self.source.format,
             metadata_key=self.source.metadata_key or DecodeOptions().metadata_key,
+            wrapped_in=self.source.wrapped_in,
             image=self.source.image,
             records=tuple(entry.record_type() for entry in self.records),
         )

@@ -152,6 +152,13 @@ def source_options_agree(flow: "Flow") -> Iterator[Broken]:
             "Leave it out, or set format: flat-json.",
             (("source", "format"),),
         )
+    if source.wrapped_in is not None and source.format not in ("json", "flat-json"):
+        yield Broken(
+            ("source", "wrapped_in"),
+            f"'source.wrapped_in' belongs to json and flat-json; the format is {source.format!r}",
+            "Leave it out: messages of other formats are not wrapped.",
+            (("source", "format"),),
+        )
     for name in source.options:
         loc = ("source", "options", name)
         if name.startswith("kafka."):

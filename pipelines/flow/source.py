@@ -65,6 +65,11 @@ class Source(StrictModel):
         default=None,
         description="Name of the metadata object in flat JSON, as the connector is set; `metadata` when absent. flat-json only.",
     )
+    wrapped_in: Text | None = Field(
+        default=None,
+        description="Member of a JSON object in which a custom formatter has put the message as text; absent: messages are not "
+        "wrapped. json and flat-json only.",
+    )
     image: Literal["full", "partial", "none"] = Field(
         default="full", description="What XDR ships of a record: all its bins, only changed ones, or none. A mirror needs full."
     )

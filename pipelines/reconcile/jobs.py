@@ -131,12 +131,14 @@ def _record(event: ChangeEvent) -> StoredRecord:
 
 
 def _user_key(event: ChangeEvent) -> int | str | bytes | None:
-    if event.user_key is None:
+    """The user key a mirror has: none for a double, which the client cannot send."""
+    if event.user_key is None or isinstance(event.user_key, float):
         return None
     try:
-        return resolve_user_key(event.set, event.user_key, event.digest)
+        found = resolve_user_key(event.set, event.user_key, event.digest)
     except KeyMismatch:
         return event.user_key
+    return None if isinstance(found, float) else found
 
 
 def _compared(bucket: int, wanted: Callable[[], dict[bytes, StoredRecord]], found: Namespace, scope: Scope) -> pa.RecordBatch:

@@ -147,7 +147,7 @@ def _offset_check(flow: Flow, spark: SparkSession, name: str, history: DeltaHist
     account = account_offsets(
         _read(spark, history.path).where(_epoch_is(epoch)),
         _read(spark, flow.dead_letters.path).where(_epoch_is(owner)),
-        sum(row.unselected for row in ledger),
+        ledger,
         initial_offsets(checkpoint) if end else {},
         end,
     )

@@ -15,7 +15,7 @@ def newest_per_record(history: DataFrame) -> DataFrame:
     """One row per (namespace, digest): the event of the highest rank.
 
     Generations that wrap 65535 -> 1 inside one last-update time are unwrapped before comparing; a delete ranks above a write of
-    its own version; events without ordering data rank below all others, by offset.
+    its own version; events without ordering data rank below all others, by offset and element.
     """
     spread = (
         "max(gen) OVER (PARTITION BY namespace, digest, lut_ms) - min(gen) OVER (PARTITION BY namespace, digest, lut_ms) >= 32768"
@@ -24,7 +24,8 @@ def newest_per_record(history: DataFrame) -> DataFrame:
     rank = F.struct(
         F.coalesce(F.col("lut_ms"), F.lit(-1)).alias("lut"),
         F.coalesce(F.col("_gen"), F.lit(-1)).alias("gen"),
-        F.when(F.col("lut_ms").isNull(), F.col("offset")).otherwise(F.lit(0)).alias("place"),
+        F.when(F.col("lut_ms").isNull(), F.col("offset")).otherwise(F.lit(0)).alias("offset"),
+        F.when(F.col("lut_ms").isNull(), F.col("element")).otherwise(F.lit(0)).alias("element"),
         (F.col("op") == "delete").cast("int").alias("kind"),
     )
     columns = [F.col(name) for name in history.columns]

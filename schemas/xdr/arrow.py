@@ -29,7 +29,8 @@ from schemas.bins import (
     KeyValueOrderedMap,
     OrderedList,
 )
-from schemas.events import ChangeEvent
+from schemas.events import ChangeEvent, UserKey
+from schemas.nested import MARK, untagged
 
 Objects = npt.NDArray[Any]
 _MANY_DIGITS = re.compile(r"[0-9]{19}").search
@@ -44,6 +45,7 @@ class Rejection(NamedTuple):
     decoded: False when the message itself could not be read, for every output alike (the row's column `error`); True when
              only the conversion into Python objects failed.
     namespace, digest: whose it is, where that is known.
+    element: its place in a message that holds several.
     """
 
     row: int
@@ -52,6 +54,7 @@ class Rejection(NamedTuple):
     decoded: bool
     namespace: str | None = None
     digest: bytes | None = None
+    element: int = 0
 
 
 class Converted(NamedTuple):
@@ -76,7 +79,7 @@ def events_from_arrow(batch: pa.RecordBatch | pa.Table) -> Converted:
     """The rows of `batch`, columns of `schemas.events.EVENT_DDL` (others are ignored), as ChangeEvents.
 
     Values are those `schemas.bins` names: int, float, str, bool, bytes, Hll, list, OrderedList, dict, KeyOrderedMap,
-    KeyValueOrderedMap, GeoJson; None for a deleted bin. Keys inside maps stay strings, as JSON has them.
+    KeyValueOrderedMap, GeoJson; None for a deleted bin; inside lists and maps those of `schemas.nested`.
     A row that cannot be converted is a Rejection, never an exception.
     """
     rows = batch.num_rows
@@ -101,6 +104,7 @@ def events_from_arrow(batch: pa.RecordBatch | pa.Table) -> Converted:
                 _repeating(column("topic")),
                 column("partition").to_pylist(),
                 column("offset").to_pylist(),
+                column("element").to_pylist(),
                 strict=True,
             ),
         )
@@ -146,7 +150,14 @@ def _errors(error: Any) -> Iterable[tuple[int, str, str]]:
         yield index, row["code"] or "", row["detail"] or ""
 
 
-def _user_keys(column: Any) -> tuple[list[int | str | None], list[Rejection]]:
+_KEY_READERS: dict[str, tuple[Callable[[str], UserKey], str]] = {
+    "int": (int, "an integer"),
+    "float": (float, "a number"),
+    "blob": (_base64, "Base64"),
+}
+
+
+def _user_keys(column: Any) -> tuple[list[UserKey | None], list[Rejection]]:
     kinds = column.field("type").to_pylist()
     keys: list[Any] = column.field("value").to_pylist()
     valid = column.is_valid().to_pylist()
@@ -154,11 +165,12 @@ def _user_keys(column: Any) -> tuple[list[int | str | None], list[Rejection]]:
     for index, kind in enumerate(kinds):
         if not valid[index]:
             keys[index] = None
-        elif kind == "int":
+        elif kind != "str":
+            read, what = _KEY_READERS[kind]
             try:
-                keys[index] = int(keys[index])
+                keys[index] = read(keys[index])
             except (TypeError, ValueError):
-                rejections.append(Rejection(index, "D105", "the user key is not an integer", decoded=True))
+                rejections.append(Rejection(index, "D105", f"the user key is not {what}", decoded=True))
     return keys, rejections
 
 
@@ -255,12 +267,14 @@ def _booleans(texts: Any) -> list[Any]:
 
 
 def _structure(text: str) -> Any:
-    """Nested JSON with exact integers. Raises OverflowError beyond 64 bits: orjson would make such an integer a float."""
+    """Nested values as `schemas.nested` writes them. Raises OverflowError for an integer beyond 64 bits: orjson would make it a
+    float."""
     if len(text) < 19 or not _MANY_DIGITS(text):
-        return orjson.loads(text)
-    value = json.loads(text, parse_constant=_no_constant)
-    _require_64_bits(value)
-    return value
+        value = orjson.loads(text)
+    else:
+        value = json.loads(text, parse_constant=_no_constant)
+        _require_64_bits(value)
+    return untagged(value) if MARK in text else value
 
 
 def _no_constant(name: str) -> None:
@@ -285,7 +299,7 @@ def _list(text: str) -> list[Any]:
     return value
 
 
-def _map(text: str) -> dict[str, Any]:
+def _map(text: str) -> dict[Any, Any]:
     value = _structure(text)
     if type(value) is not dict:
         raise ValueError(text)

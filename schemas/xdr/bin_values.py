@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, BinType
+from schemas.nested import MARK, escaped
 from schemas.xdr.json_text import Number, Object, compact, double_text
 
 _LISTS = (BinType.LIST, LIST_ORDERED)
@@ -44,7 +45,8 @@ def bin_text(kind: str, value: Any) -> str:
         raise Misfit("is not an object")
     if isinstance(value, (list, dict)):
         _require_sound(value)
-    return text_of(value)
+    text = text_of(value)
+    return text if kind == BinType.GEOJSON or MARK not in text else compact(escaped(value))
 
 
 def text_of(value: Any) -> str:

@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -19,17 +18,21 @@ from schemas.bins import (
     MAP_KEY_ORDERED,
     MAP_KEY_VALUE_ORDERED,
     GeoJson,
+    Hll,
     KeyOrderedMap,
     KeyValueOrderedMap,
     OrderedList,
 )
-from schemas.events import DELETE
+from schemas.events import DELETE, UserKey
+from schemas.nested import MARK, nested_text
+from schemas.xdr.json_text import double_text
 from schemas.xdr.normal_form import Read
 from schemas.xdr.ordinary import Ordinary
 
 _TEXT = pa.string()
 DECODED = pa.schema(
     [
+        pa.field("element", pa.int32()),
         pa.field("namespace", _TEXT),
         pa.field("set", _TEXT),
         pa.field("digest", pa.binary()),
@@ -43,23 +46,20 @@ DECODED = pa.schema(
         pa.field("error", pa.struct([pa.field("code", _TEXT), pa.field("detail", _TEXT)])),
     ]
 )
-"""What a message says, as the columns of `schemas.events.EVENT_DDL` from `namespace` on."""
+"""What a message says, as the columns of `schemas.events.EVENT_DDL` from `element` on."""
 
 Columns = list[pa.Array]
 """The columns of DECODED, in its order."""
 
 
-def ordinary_columns(events: Sequence[Ordinary]) -> Columns:
-    """Messages that went the quick way."""
+def ordinary_columns(events: Sequence[Ordinary], elements: Sequence[int]) -> Columns:
+    """Messages that went the quick way; `elements`: the place of each in a message that holds several."""
     given = zip(*events, strict=True) if events else iter([()] * len(Ordinary._fields))
     namespace, set_name, digest, key, op, gen, lut_ms, exp_s, bins = (list(column) for column in given)
     nothing = pa.nulls(len(events))
     return [
-        *_plain(namespace=namespace, set=set_name, digest=digest),
-        _pair(
-            ("type", [_key_type(one) for one in key]),
-            ("value", [one if one is None or type(one) is str else str(one) for one in key]),
-        ),
+        *_plain(element=elements, namespace=namespace, set=set_name, digest=digest),
+        _pair(("type", [_KEY_TYPES[type(one)] for one in key]), ("value", [_key_text(one) for one in key])),
         *_plain(op=op),
         nothing.cast(pa.bool_()),
         *_plain(gen=gen, lut_ms=lut_ms, exp_s=exp_s),
@@ -68,15 +68,20 @@ def ordinary_columns(events: Sequence[Ordinary]) -> Columns:
     ]
 
 
-def normal_form_columns(readings: Sequence[Read]) -> Columns:
-    """Messages in the normal form."""
+def normal_form_columns(readings: Sequence[Read], elements: Sequence[int]) -> Columns:
+    """Messages in the normal form; `elements` as in `ordinary_columns`."""
     said = [read.metadata for read in readings]
     keys = [one.user_key or (None, None) for one in said]
     errors = [read.error or (None, None) for read in readings]
     entries = list(chain.from_iterable(read.bins or () for read in readings))
     names, kinds, texts = zip(*entries, strict=True) if entries else ((), (), ())
     return [
-        *_plain(namespace=[one.namespace for one in said], set=[one.set for one in said], digest=[one.digest for one in said]),
+        *_plain(
+            element=elements,
+            namespace=[one.namespace for one in said],
+            set=[one.set for one in said],
+            digest=[one.digest for one in said],
+        ),
         _pair(("type", [kind for kind, _ in keys]), ("value", [text for _, text in keys])),
         *_plain(
             op=[one.op for one in said],
@@ -92,13 +97,6 @@ def normal_form_columns(readings: Sequence[Read]) -> Columns:
         ),
         _pair(("code", [code for code, _ in errors]), ("detail", [detail for _, detail in errors])),
     ]
-
-
-def places_among(rows: int, later: Sequence[int]) -> npt.NDArray[np.intp]:
-    """For each of `rows` rows its place in a list that holds the rows `later` (rising) behind all the others."""
-    behind = np.zeros(rows, dtype=bool)
-    behind[list(later)] = True
-    return np.where(behind, rows - len(later) + np.cumsum(behind) - 1, np.cumsum(~behind) - 1)
 
 
 def _bins(bins: Sequence[dict[str, Any]], absent: Sequence[bool]) -> pa.Array:
@@ -143,8 +141,17 @@ def _pair(*columns: tuple[str, Sequence[str | None]]) -> pa.Array:
     return pa.StructArray.from_arrays(arrays, [name for name, _ in columns], mask=arrays[0].is_null())
 
 
-def _key_type(key: int | str | None) -> str | None:
-    return None if key is None else "str" if type(key) is str else "int"
+_KEY_TYPES = {type(None): None, str: "str", int: "int", bytes: "blob", float: "float"}
+
+
+def _key_text(key: UserKey | None) -> str | None:
+    if key is None or type(key) is str:
+        return key
+    return _base64(key) if type(key) is bytes else double_text(key) if type(key) is float else str(key)
+
+
+def _base64(value: bytes) -> str:
+    return binascii.b2a_base64(value, newline=False).decode()
 
 
 def _each(text: Callable[[Any], str]) -> Callable[[list[Any]], pa.Array]:
@@ -152,12 +159,18 @@ def _each(text: Callable[[Any], str]) -> Callable[[list[Any]], pa.Array]:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    """A list or map; the quick way has finite numbers only inside them, as orjson makes null of any other."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    except TypeError:  # a blob, a map key that is no string
+        return nested_text(value)
+    return text if MARK not in text else nested_text(value)
 
 
 def _doubles(values: list[float]) -> pa.Array:
-    """As `json_text.double_text` writes them, all at once: the quick way has finite numbers only."""
-    return pa.array(_json(values)[1:-1].split(","), _TEXT)
+    """As `json_text.double_text` writes them, all at once when they are finite; orjson makes null of any other."""
+    texts = orjson.dumps(values).decode()[1:-1].split(",")
+    return pa.array(list(map(double_text, values)) if "null" in texts else texts, _TEXT)
 
 
 _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
@@ -165,7 +178,8 @@ _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
     (int, "int", lambda values: pa.array(values, pa.int64()).cast(_TEXT)),
     (float, "float", _doubles),
     (bool, "bool", _each(lambda value: "true" if value else "false")),
-    (bytes, "blob", _each(lambda value: binascii.b2a_base64(value, newline=False).decode())),
+    (bytes, "blob", _each(_base64)),
+    (Hll, "hll", _each(_base64)),
     (list, "list", _each(_json)),
     (dict, "map", _each(_json)),
     (OrderedList, LIST_ORDERED, _each(lambda value: _json(list(value)))),
@@ -177,4 +191,4 @@ _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
 _CODES = {kind: code for code, (kind, _, _) in enumerate(_KINDS)}
 _KIND_NAMES = pa.array([name for _, name, _ in _KINDS], _TEXT)
 
-__all__ = ["Columns", "DECODED", "normal_form_columns", "ordinary_columns", "places_among"]
+__all__ = ["Columns", "DECODED", "normal_form_columns", "ordinary_columns"]

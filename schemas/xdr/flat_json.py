@@ -31,8 +31,8 @@ class FlatJson:
         members = ("namespace", "set", "digest", "msg", "gen", "lut", "exp", "durable")
         self._places = {name: f"{self._key}.{name}" for name in members} | {"user_key": f"{self._key}.userKey"}
 
-    def read(self, value: bytes | None) -> Read:
-        """The message in the normal form; what cannot be read is its `error`, never an exception."""
+    def read(self, value: bytes | None, key: bytes | None = None) -> Read:
+        """The message in the normal form; what cannot be read is its `error`, never an exception. `key` says nothing more."""
         metadata = Metadata()
         try:
             message = read_object(value)

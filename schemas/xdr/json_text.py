@@ -72,7 +72,7 @@ def read_object(value: bytes | None) -> Object:
     """The one JSON object that `value` is. Raises Undecodable D101 (no value) or D102 (not one JSON object in sound UTF-8)."""
     if value is None:
         raise Undecodable("D101", "the value is null: a tombstone, which the connector never writes")
-    text = _text(value)
+    text = text_of_json(value)
     start = text.lstrip(" \t\r\n")
     if not start:
         raise Undecodable("D102", "the value is empty")
@@ -95,7 +95,8 @@ def read_object(value: bytes | None) -> Object:
     return found
 
 
-def _text(value: bytes) -> str:
+def text_of_json(value: bytes) -> str:
+    """The text of a value that should be JSON. Raises Undecodable D102 for what is certainly none, and for what is not UTF-8."""
     for start, words in (
         (b"\x00", "0x00, like Avro with a schema id"),
         (b"\x93", "0x93, like MessagePack"),
@@ -142,4 +143,4 @@ def double_text(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-__all__ = ["Number", "Object", "compact", "double_text", "read_object"]
+__all__ = ["Number", "Object", "compact", "double_text", "read_object", "text_of_json"]

@@ -34,6 +34,8 @@ class DecodeOptions:
 
     format:       the connector's value encoding, a name of `schemas.xdr.reader.FORMATS`.
     metadata_key: flat JSON only: the member that holds the metadata, the connector's `metadata-key`.
+    wrapped_in:   JSON encodings: the member of a JSON object in which a custom formatter has put the message as text; None: none
+                  has.
     image:        what a write carries, by the source's bin-policy: the whole record, some bins, or ("none") no bins at all;
                   with "none", bins are not read.
     records:      the record types that are taken; the first that fits a record's namespace and set counts. None given: all
@@ -42,6 +44,7 @@ class DecodeOptions:
 
     format: str = "json"
     metadata_key: str = "metadata"
+    wrapped_in: str | None = None
     image: Image = "full"
     records: tuple[RecordType, ...] = ()
 

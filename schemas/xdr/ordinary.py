@@ -15,7 +15,7 @@ import orjson
 
 from schemas.bins import BinType, GeoJson, KeyOrderedMap, KeyValueOrderedMap, OrderedList
 from schemas.digest import DIGEST_BYTES
-from schemas.events import DELETE, WRITE
+from schemas.events import DELETE, WRITE, UserKey
 from schemas.version import GENERATIONS, MAX_LUT_MS
 from schemas.xdr.metadata import LAST_EXP_S, OLDEST_LUT_MS
 from schemas.xdr.options import DecodeOptions
@@ -44,7 +44,7 @@ class Ordinary(NamedTuple):
     namespace: str
     set: str | None
     digest: bytes
-    user_key: int | str | None
+    user_key: UserKey | None
     op: str
     gen: int | None
     lut_ms: int | None

@@ -1,24 +1,28 @@
 """From Kafka values to change events: one reader for every use, in the batches Spark's Python workers get.
 
-Nearly all messages take the quick way (`schemas.xdr.ordinary`); whatever it leaves goes to the thorough reader of the format,
-which decides what is an event and what a dead letter. A mirror takes events (`Reader.events`), a table takes the normal form
-(`Reader.table`), people ask about one message (`Reader.read`): all three hear the same.
+Nearly all messages take the quick way of their encoding; whatever it leaves goes to the thorough reader, which decides what is an
+event and what a dead letter. A mirror takes events (`Reader.events`), a table takes the normal form (`Reader.table`), people ask
+about one message (`Reader.read`): all three hear the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.errors import ConfigError
 from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
-from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns, places_among
+from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns
 from schemas.xdr.flat_json import FlatJson
+from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Read
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.ordinary import Ordinary, QuickRead, quick_flat_json, quick_typed_json
+from schemas.xdr.parts import Part, Parts, json_parts
+from schemas.xdr.problem import Undecodable
 from schemas.xdr.record_types import RecordTypes
 from schemas.xdr.typed_json import TypedJson
 
@@ -26,20 +30,28 @@ from schemas.xdr.typed_json import TypedJson
 class ThoroughReader(Protocol):
     """Reads one encoding, whatever the bytes are."""
 
-    def read(self, value: bytes | None) -> Read:
+    def read(self, value: bytes | None, key: bytes | None) -> Read:
         """The message in the normal form; what cannot be read is its `error`, never an exception."""
 
 
 class Encoding(NamedTuple):
-    """How one of the connector's encodings is read."""
+    """How one of the connector's encodings is read.
+
+    parts: takes a value apart that holds several messages; None: there are none in this encoding.
+    """
 
     thorough: Callable[[DecodeOptions], ThoroughReader]
     quick: Callable[[DecodeOptions], QuickRead]
+    parts: Callable[[DecodeOptions], Parts] | None = None
+
+
+def _json_parts(options: DecodeOptions) -> Parts:
+    return json_parts(options.wrapped_in)
 
 
 FORMATS: dict[str, Encoding] = {
-    "json": Encoding(TypedJson, quick_typed_json),
-    "flat-json": Encoding(FlatJson, quick_flat_json),
+    "json": Encoding(TypedJson, quick_typed_json, _json_parts),
+    "flat-json": Encoding(FlatJson, quick_flat_json, _json_parts),
 }
 """Encodings by the connector's name of them."""
 
@@ -47,7 +59,8 @@ FORMATS: dict[str, Encoding] = {
 class Events(NamedTuple):
     """A batch's events in its order, each with its place in the batch, and what is no event.
 
-    unselected: messages of records that are not taken. rejections: by rising row.
+    rows rise, and stand there more than once for a message that holds several events.
+    unselected: events of records that are not taken. rejections: by rising row.
     """
 
     events: list[ChangeEvent]
@@ -55,8 +68,40 @@ class Events(NamedTuple):
     unselected: int
     rejections: list[Rejection]
 
+    @property
+    def total(self) -> int:
+        """All of them: the messages, and of one that holds several each."""
+        return len(self.events) + self.unselected + len(self.rejections)
+
+
+class Table(NamedTuple):
+    """A batch in the normal form: the columns of DECODED.
+
+    rows:  of each row its message's place in the batch; None: they are the messages, one by one.
+    taken: whether the row's record is taken (always, when it cannot be read).
+    """
+
+    columns: list[pa.Array]
+    rows: list[int] | None
+    taken: list[bool]
+
+
+class _Odd(NamedTuple):
+    """What a message, or a part of one, is that did not go the quick way as a whole: `ordinary` or `reading`."""
+
+    row: int
+    element: int
+    ordinary: Ordinary | None
+    reading: Read
+
+
+def _no_message_itself(value: bytes) -> Ordinary | None:
+    """The quick way through a value that is only a wrapper."""
+    return None
+
 
 _POSITION = ("topic", "partition", "offset")
+_UNREAD = Read(Metadata(), None)
 
 
 class Reader:
@@ -70,19 +115,22 @@ class Reader:
         if encoding is None:
             raise ConfigError("E101", f"no decoder for format {options.format!r}; there are: {', '.join(sorted(FORMATS))}")
         self._thorough = encoding.thorough(options)
+        self._parts = None if encoding.parts is None else encoding.parts(options)
         self.quick = encoding.quick(options)
+        self._whole = _no_message_itself if options.wrapped_in else self.quick
         self._takes = RecordTypes(options.records).takes
 
-    def read(self, value: bytes | None) -> Read:
-        """One message in the normal form."""
-        return self._thorough.read(value)
+    def read(self, value: bytes | None, key: bytes | None = None) -> list[Read]:
+        """One message in the normal form, or several when the value holds several."""
+        parts = self._apart(value)
+        return [self._thorough.read(value, key)] if parts is None else [self._read_part(part, key) for part in parts]
 
     def events(self, messages: pa.RecordBatch | pa.Table) -> Events:
-        """The messages, columns topic, partition, offset and value, as events.
+        """The messages, columns topic, partition, offset, key and value, as events.
 
         One that cannot be read is a Rejection whatever is taken: nobody knows whose it was.
         """
-        quick, takes = self.quick, self._takes
+        quick, takes = self._whole, self._takes
         topics, partitions, offsets, values = (messages.column(name).to_pylist() for name in (*_POSITION, "value"))
         events: list[ChangeEvent] = []
         rows: list[int] = []
@@ -99,26 +147,41 @@ class Reader:
                 unselected += 1
         if not odd:
             return Events(events, rows, unselected, [])
-        kept, readings, rejections = self._thoroughly(values, odd)
-        unselected += len(odd) - len(kept) - len(rejections)
-        places = [pa.array([column[row] for row in kept]) for column in (topics, partitions, offsets)]
-        batch = pa.RecordBatch.from_arrays([*places, *normal_form_columns(readings)], [*_POSITION, *DECODED.names])
-        converted = events_from_arrow(batch)
+        kept: list[_Odd] = []
+        rejections: list[Rejection] = []
+        placed = [((row, 0), event) for row, event in zip(rows, events, strict=True)]
+        for one in self._odd(messages, values, odd):
+            row, element, found, read = one
+            said = read.metadata
+            if read.error is not None:
+                whose = (said.namespace, said.digest)
+                rejections.append(Rejection(row, *read.error, False, *whose, element))
+            elif found is None and takes(said.namespace or "", said.set):
+                kept.append(one)
+            elif found is not None and takes(found.namespace, found.set):
+                placed.append(((row, element), ChangeEvent(*found, topics[row], partitions[row], offsets[row], element)))
+            else:
+                unselected += 1
+        places = [pa.array([column[one.row] for one in kept]) for column in (topics, partitions, offsets)]
+        columns = normal_form_columns([one.reading for one in kept], [one.element for one in kept])
+        converted = events_from_arrow(pa.RecordBatch.from_arrays([*places, *columns], [*_POSITION, *DECODED.names]))
         for misfit in converted.rejections:
-            said = readings[misfit.row].metadata
-            rejections.append(misfit._replace(row=kept[misfit.row], namespace=said.namespace, digest=said.digest))
-        late = [(row, event) for row, event in zip(kept, converted.events, strict=True) if event is not None]
-        merged = sorted([*zip(rows, events, strict=True), *late], key=itemgetter(0))
-        rejections.sort(key=itemgetter(0))
-        return Events([event for _, event in merged], [row for row, _ in merged], unselected, rejections)
+            one = kept[misfit.row]
+            said = one.reading.metadata
+            rejections.append(misfit._replace(row=one.row, element=one.element, namespace=said.namespace, digest=said.digest))
+        placed += [
+            ((one.row, one.element), event) for one, event in zip(kept, converted.events, strict=True) if event is not None
+        ]
+        placed.sort(key=itemgetter(0))
+        rejections.sort(key=lambda found: (found.row, found.element))
+        return Events([event for _, event in placed], [row for (row, _), _ in placed], unselected, rejections)
 
-    def table(self, values: Sequence[bytes | None]) -> tuple[list[pa.Array], list[bool]]:
-        """The columns of DECODED, one row for one message, and whether it is taken (always, when it cannot be read).
-
-        A message that is not taken is without its bins.
-        """
-        quick, takes = self.quick, self._takes
+    def table(self, messages: pa.RecordBatch | pa.Table) -> Table:
+        """The messages, columns key and value, in the normal form. One that is not taken is without its bins."""
+        quick, takes = self._whole, self._takes
+        values = messages.column("value").to_pylist()
         events: list[Ordinary] = []
+        rows: list[int] = []
         taken: list[bool] = []
         odd: list[int] = []
         for row, value in enumerate(values):
@@ -128,32 +191,58 @@ class Reader:
                 continue
             take = takes(found.namespace, found.set)
             events.append(found if take else found._replace(bins={}))
+            rows.append(row)
             taken.append(take)
-        columns = ordinary_columns(events)
         if not odd:
-            return columns, taken
-        readings: list[Read] = []
-        for row in odd:
-            read = self._thorough.read(values[row])
-            take = read.error is not None or takes(read.metadata.namespace or "", read.metadata.set)
-            readings.append(read if take else read._replace(bins=None))
-            taken.append(take)
-        places = places_among(len(values), odd)
-        both = zip(columns, normal_form_columns(readings), strict=True)
-        return [pa.concat_arrays(pair).take(pa.array(places)) for pair in both], [taken[place] for place in places]
+            return Table(ordinary_columns(events, [0] * len(events)), None, taken)
+        elements = [0] * len(events)
+        late: list[_Odd] = []
+        late_taken: list[bool] = []
+        for one in self._odd(messages, values, odd):
+            if one.ordinary is not None:
+                take = takes(one.ordinary.namespace, one.ordinary.set)
+                events.append(one.ordinary if take else one.ordinary._replace(bins={}))
+                rows.append(one.row)
+                elements.append(one.element)
+                taken.append(take)
+            else:
+                read = one.reading
+                take = read.error is not None or takes(read.metadata.namespace or "", read.metadata.set)
+                late.append(one if take else one._replace(reading=read._replace(bins=None)))
+                late_taken.append(take)
+        columns = ordinary_columns(events, elements)
+        others = normal_form_columns([one.reading for one in late], [one.element for one in late])
+        rows += [one.row for one in late]
+        order = np.lexsort((elements + [one.element for one in late], rows))
+        both = [pa.concat_arrays(pair).take(pa.array(order)) for pair in zip(columns, others, strict=True)]
+        taken += late_taken
+        return Table(both, [rows[place] for place in order], [taken[place] for place in order])
 
-    def _thoroughly(self, values: Sequence[bytes | None], rows: list[int]) -> tuple[list[int], list[Read], list[Rejection]]:
-        """The rows that can be read and are taken, what they say, and those that cannot be read."""
-        kept, readings, rejections = [], [], []
-        for row in rows:
-            read = self._thorough.read(values[row])
-            said = read.metadata
-            if read.error is not None:
-                rejections.append(Rejection(row, *read.error, decoded=False, namespace=said.namespace, digest=said.digest))
-            elif self._takes(said.namespace or "", said.set):
-                kept.append(row)
-                readings.append(read)
-        return kept, readings, rejections
+    def _odd(self, messages: pa.RecordBatch | pa.Table, values: Sequence[bytes | None], odd: Sequence[int]) -> Iterator[_Odd]:
+        """What the messages at the places `odd` hold."""
+        keys = messages.column("key").take(pa.array(odd)).to_pylist()
+        for row, key in zip(odd, keys, strict=True):
+            parts = self._apart(values[row])
+            if parts is None:
+                yield _Odd(row, 0, None, self._thorough.read(values[row], key))
+                continue
+            for element, part in enumerate(parts):
+                ordinary = self.quick(part) if isinstance(part, bytes) else None
+                yield _Odd(row, element, ordinary, _UNREAD if ordinary is not None else self._read_part(part, key))
+
+    def _apart(self, value: bytes | None) -> Sequence[Part] | None:
+        """The parts of a value that holds several messages; None when it does not."""
+        if self._parts is None or value is None:
+            return None
+        try:
+            return self._parts(value)
+        except Undecodable as problem:
+            return [problem]
+
+    def _read_part(self, part: Part, key: bytes | None) -> Read:
+        if isinstance(part, Undecodable):
+            return Read(Metadata(), None, (part.code, part.detail))
+        return self._thorough.read(part, key)
 
 
-__all__ = ["Encoding", "Events", "FORMATS", "Reader"]
+__all__ = ["Encoding", "Events", "FORMATS", "Reader", "Table", "ThoroughReader"]

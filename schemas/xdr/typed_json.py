@@ -37,8 +37,8 @@ class TypedJson:
         self._no_bins = options.image == "none"
         self._types = RecordTypes(options.records)
 
-    def read(self, value: bytes | None) -> Read:
-        """The message in the normal form; what cannot be read is its `error`, never an exception."""
+    def read(self, value: bytes | None, key: bytes | None = None) -> Read:
+        """The message in the normal form; what cannot be read is its `error`, never an exception. `key` says nothing more."""
         metadata = Metadata()
         try:
             message = read_object(value)

@@ -72,7 +72,9 @@ def prepare(event: ChangeEvent, index: int, rank: int, config: MirrorConfig) -> 
             return Outcome(Disposition.REJECTED, "D203", f"expiry {event.exp_s} is more than ten years away, Aerospike's limit")
         if config.send_key and event.user_key is not None:
             try:
-                key = (config.namespace, event.set, _for_client(resolve_user_key(event.set, event.user_key, event.digest)))
+                user_key = resolve_user_key(event.set, event.user_key, event.digest)
+                if not isinstance(user_key, float):  # the client takes no double as a key: such a record is known by its digest
+                    key = (config.namespace, event.set, bytearray(user_key) if isinstance(user_key, bytes) else user_key)
             except KeyMismatch as error:
                 return Outcome(Disposition.REJECTED, "D206", str(error))
     item = Item(index, event, rank, operations, key)
@@ -130,10 +132,6 @@ def _newest_first(indexes: list[int], events: Sequence[ChangeEvent]) -> list[int
 
 def _reject(problem: Unfit) -> Outcome:
     return Outcome(Disposition.REJECTED, problem.code, problem.detail)
-
-
-def _for_client(user_key: int | str | bytes) -> int | str | bytearray:
-    return bytearray(user_key) if isinstance(user_key, bytes) else user_key
 
 
 __all__ = ["DELETED", "EXPIRING", "Item", "MAX_TTL_S", "outranks", "prepare", "rank_and_dedupe"]

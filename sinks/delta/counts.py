@@ -18,19 +18,22 @@ from pyspark.sql import SparkSession
 class BatchCounts:
     """A batch's account in a history output: events_in = applied + dead, rows_read = events_in + unselected.
 
+    Names are those of `schemas.ledger.LedgerRow`.
     replayed: the table held this batch already. The other numbers read the same as the first time.
     """
 
+    messages: int
     rows_read: int
     unselected: int
     applied: int
     dead: int
+    unversioned: int
     max_lut_ms: int | None
     replayed: bool = False
 
     @property
     def events_in(self) -> int:
-        """Messages that concern the flow."""
+        """Events, or messages that could not be read, that concern the flow."""
         return self.rows_read - self.unselected
 
     def __add__(self, other: "BatchCounts") -> "BatchCounts":
@@ -38,15 +41,17 @@ class BatchCounts:
         luts = [lut for lut in (self.max_lut_ms, other.max_lut_ms) if lut is not None]
         return replace(
             self,
+            messages=self.messages + other.messages,
             rows_read=self.rows_read + other.rows_read,
             unselected=self.unselected + other.unselected,
             applied=self.applied + other.applied,
             dead=self.dead + other.dead,
+            unversioned=self.unversioned + other.unversioned,
             max_lut_ms=max(luts, default=None),
         )
 
 
-NOTHING = BatchCounts(0, 0, 0, 0, None)
+NOTHING = BatchCounts(0, 0, 0, 0, 0, 0, None)
 
 
 def events_among(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, BatchCounts]:
@@ -61,8 +66,16 @@ def events_among(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, BatchCounts]:
     wanted = pc.and_(selected, pc.invert(dead))
     events = rows if wanted.true_count == rows.num_rows else rows.filter(wanted)
     unselected = rows.num_rows - dead.true_count - wanted.true_count
-    newest = pc.max(events.column("lut_ms")).as_py()
-    return events, BatchCounts(rows.num_rows, unselected, wanted.true_count, dead.true_count, newest)
+    luts = events.column("lut_ms")
+    return events, BatchCounts(
+        messages=pc.equal(rows.column("element"), 0).true_count,
+        rows_read=rows.num_rows,
+        unselected=unselected,
+        applied=wanted.true_count,
+        dead=dead.true_count,
+        unversioned=luts.null_count,
+        max_lut_ms=pc.max(luts).as_py(),
+    )
 
 
 Tallies = Accumulator[dict[str, list[BatchCounts]]]

@@ -30,10 +30,16 @@ CONTRACT = TableContract(
 )
 _SCHEMA: pa.Schema = pa.schema(delta_schema(DEAD_LETTERS_DDL).to_arrow())
 _GIVEN = (
-    "code", "detail", "topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers", "namespace", "digest",
+    "code", "detail", "topic", "partition", "offset", "element", "kafka_timestamp", "key", "value", "headers", "namespace",
+    "digest",
 )  # fmt: skip
-_REQUIRED = ("code", "topic", "partition", "offset")
-_POSITION = ("topic", "partition", "offset")
+_POSITION = ("topic", "partition", "offset", "element")
+_POSITION_DDL = "topic STRING, `partition` INT, `offset` BIGINT, element INT"
+_REQUIRED = ("code", *_POSITION)
+
+
+Place = tuple[str, int, int, int]
+"""Topic, partition, offset, element."""
 
 
 class DeadLetters:
@@ -60,8 +66,8 @@ class DeadLetters:
     def append(self, rows: pa.Table, *, lane: str, output: str | None, fence: Fence, format: str) -> int:
         """Append letters that were collected on the driver; without Spark. Returns how many were new to the table.
 
-        rows:   columns code, topic, partition, offset, and where known detail, kafka_timestamp, key, value, headers, namespace,
-                digest; others are ignored. None appends nothing, and nothing marks the batch.
+        rows:   columns code, topic, partition, offset, element, and where known detail, kafka_timestamp, key, value,
+                headers, namespace, digest; others are ignored. None appends nothing, and nothing marks the batch.
         output: who refused the record, None for what could not be decoded. One call per batch, lane and output.
         Raises  Retryable E230 when the table cannot be read or written.
         """
@@ -101,7 +107,7 @@ class DeadLetters:
         with path_lock(self.path):
             txn, held = self._next(lane, None, fence)
             if held:
-                places = frame.sparkSession.createDataFrame(sorted(held), "topic STRING, `partition` INT, `offset` BIGINT")
+                places = frame.sparkSession.createDataFrame(sorted(held), _POSITION_DDL)
                 letters = letters.join(places, list(_POSITION), "left_anti").select(*_SCHEMA.names)
                 if letters.isEmpty():  # an empty commit would use up the mending's version
                     return
@@ -125,7 +131,7 @@ class DeadLetters:
                 columns.append(pa.nulls(rows.num_rows, field.type))
         return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
-    def _next(self, lane: str, output: str | None, fence: Fence) -> tuple[Txn, set[tuple[str, int, int]] | None]:
+    def _next(self, lane: str, output: str | None, fence: Fence) -> tuple[Txn, set[Place] | None]:
         """The transaction to append with, and, when the table holds letters of this very batch, where they stood in Kafka."""
         application = app_id(self.flow, dead_letters_writer(lane, output), fence.epoch)
         stored = stored_version(self.path, application, self._storage_options)
@@ -135,7 +141,7 @@ class DeadLetters:
         # The batch's own id is spent; letters only grow in number, so an append that is repeated carries the version it had.
         return Txn(f"{application}/mended/{fence.batch_id}", len(held)), held
 
-    def _held(self, lane: str, output: str | None, fence: Fence) -> set[tuple[str, int, int]]:
+    def _held(self, lane: str, output: str | None, fence: Fence) -> set[Place]:
         dataset = DeltaTable(self.path, storage_options=self._storage_options).to_pyarrow_dataset()
         of_output = pc.is_null(pc.field("output")) if output is None else pc.field("output") == output
         of_batch = (pc.field("batch_id") == fence.batch_id) & (pc.field("epoch") == fence.epoch) & of_output
@@ -143,7 +149,7 @@ class DeadLetters:
         return set(_positions(dataset.to_table(columns=list(_POSITION), filter=of_batch & of_lane)))
 
 
-def _positions(rows: pa.Table) -> list[tuple[str, int, int]]:
+def _positions(rows: pa.Table) -> list[Place]:
     return list(zip(*(rows.column(name).to_pylist() for name in _POSITION), strict=True))
 
 

@@ -23,6 +23,8 @@ from sinks.delta.history_columns import ArrowStep, HistoryRows
 from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
 from sinks.delta.transactions import Txn, output_txn, stored_version
 
+_PLACE = ("topic", "partition", "offset", "element")
+
 
 class DeltaHistory:
     """A history table of one output. Lives on the driver; `write` is called by one thread, one batch at a time.
@@ -142,10 +144,10 @@ class DeltaHistory:
             & (F.col("epoch") == fence.epoch)
             & (F.col("flow") == self.flow)
             & (F.col("output") == self.name)
-        ).select("topic", "partition", "offset")
+        ).select(*_PLACE)
         rows_there = there.count()
         if rows_there < counts.applied:
-            missing = self._events(frame, fence, read).join(there, ["topic", "partition", "offset"], "left_anti")
+            missing = self._events(frame, fence, read).join(there, list(_PLACE), "left_anti")
             # An id of its own, since the batch's is spent; the rows held so far grow with every mending, so a repeat is skipped.
             mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", rows_there)
             append_frame(missing.select(*events.columns), self.path, mending, grow=self._grow)

@@ -30,7 +30,7 @@ _FINER: dict[BinType, tuple[str, ...]] = {
 }
 _AS_THEY_ARE = (
     *("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s"),
-    *("topic", "partition", "offset", "kafka_timestamp"),
+    *("topic", "partition", "offset", "element", "kafka_timestamp"),
 )
 _MILLISECONDS_A_DAY = 86_400_000
 

@@ -35,9 +35,9 @@ KAFKA_TIME = datetime(2026, 3, 1, 23, 59, 59, 999000, UTC)
 LUT = 1_767_225_599_999  # 2025-12-31T23:59:59.999Z
 DDL = f"{EVENT_DDL}, selected BOOLEAN, headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
 BASE: dict[str, Any] = {
-    "topic": "t", "partition": 0, "kafka_timestamp": KAFKA_TIME, "key": b"k", "value": b"v", "namespace": "n", "set": "s",
-    "digest": bytes(range(20)), "user_key": ("int", "7"), "op": "write", "durable": None, "gen": 1, "lut_ms": LUT, "exp_s": None,
-    "bins": [("a", "int", "1")], "error": None, "selected": True, "headers": None,
+    "topic": "t", "partition": 0, "element": 0, "kafka_timestamp": KAFKA_TIME, "key": b"k", "value": b"v", "namespace": "n",
+    "set": "s", "digest": bytes(range(20)), "user_key": ("int", "7"), "op": "write", "durable": None, "gen": 1, "lut_ms": LUT,
+    "exp_s": None, "bins": [("a", "int", "1")], "error": None, "selected": True, "headers": None,
 }  # fmt: skip
 DELETE = {"op": "delete", "bins": None, "user_key": None, "durable": True, "gen": 2}
 DEAD = {"error": ("D102", "not JSON at 0"), "namespace": None, "set": None, "digest": None, "op": None, "bins": None, "gen": None,
@@ -80,7 +80,7 @@ def test_a_batch_is_written_once_and_counts_the_same_every_time(spark: SparkSess
         spark, {}, DELETE, DEAD, {"selected": False, "lut_ms": LUT + 9}, {"selected": None}, {**DEAD, "selected": False}
     )
     first = table().write(frame, Fence("e1", 0))
-    assert first == BatchCounts(rows_read=6, unselected=2, applied=2, dead=2, max_lut_ms=LUT)
+    assert first == BatchCounts(messages=6, rows_read=6, unselected=2, applied=2, dead=2, unversioned=0, max_lut_ms=LUT)
     assert first.events_in == first.applied + first.dead
     history = table()
     written = rows_of(spark, history.path)
@@ -102,16 +102,16 @@ def test_a_batch_is_written_once_and_counts_the_same_every_time(spark: SparkSess
 
 def test_batches_without_events_count_too(spark: SparkSession, table: Any) -> None:
     history = table()
-    assert history.write(batch(spark), Fence("e", 0)) == BatchCounts(0, 0, 0, 0, None)
-    assert history.write(batch(spark, {"selected": False}), Fence("e", 1)) == BatchCounts(1, 1, 0, 0, None)
-    assert history.write(batch(spark, DEAD), Fence("e", 2)) == BatchCounts(1, 0, 0, 1, None)
-    assert table().write(batch(spark, DEAD), Fence("e", 2)) == BatchCounts(1, 0, 0, 1, None, replayed=True)
+    assert history.write(batch(spark), Fence("e", 0)) == BatchCounts(0, 0, 0, 0, 0, 0, None)
+    assert history.write(batch(spark, {"selected": False}), Fence("e", 1)) == BatchCounts(1, 1, 1, 0, 0, 0, None)
+    assert history.write(batch(spark, DEAD), Fence("e", 2)) == BatchCounts(1, 1, 0, 0, 1, 0, None)
+    assert table().write(batch(spark, DEAD), Fence("e", 2)) == BatchCounts(1, 1, 0, 0, 1, 0, None, replayed=True)
     assert rows_of(spark, history.path) == []
 
 
 def test_without_a_column_selected_every_event_counts(spark: SparkSession, table: Any) -> None:
     frame = batch(spark, {}, {"selected": False}, DEAD).drop("selected")
-    assert table().write(frame, Fence("e", 0)) == BatchCounts(3, 0, 2, 1, LUT)
+    assert table().write(frame, Fence("e", 0)) == BatchCounts(3, 3, 0, 2, 1, 0, LUT)
 
 
 def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: 
         history.write(frame, Fence("e", 0))
     assert len(rows_of(spark, history.path)) == 1, "the append must have happened, else this proves nothing"
     for driver in (history, table()):
-        assert driver.write(frame, Fence("e", 0)) == BatchCounts(2, 0, 1, 1, LUT, replayed=True)
+        assert driver.write(frame, Fence("e", 0)) == BatchCounts(2, 2, 0, 1, 1, 0, LUT, replayed=True)
     assert len(rows_of(spark, history.path)) == 1
 
 
@@ -140,7 +140,7 @@ def test_a_batch_somebody_else_wrote_meanwhile_does_not_hang(
         driver.write(batch(spark, {}), Fence("e", 0))
     later = batch(spark, {}, {}, first=5)
     zombie.write(later, Fence("e", 1))
-    assert ours.write(later, Fence("e", 1)) == BatchCounts(2, 0, 2, 0, LUT, replayed=True)
+    assert ours.write(later, Fence("e", 1)) == BatchCounts(2, 2, 0, 2, 0, 0, LUT, replayed=True)
     assert [row.offset for row in rows_of(spark, ours.path)] == [0, 5, 6]
 
 
@@ -156,7 +156,7 @@ def test_a_replay_that_decodes_more_loses_nothing(spark: SparkSession, table: An
     table().write(batch(spark, {}, DEAD, DEAD), Fence("e", 0))
     cured = batch(spark, {}, {}, DEAD)
     for _ in range(2):
-        assert table().write(cured, Fence("e", 0)) == BatchCounts(3, 0, 2, 1, LUT, replayed=True)
+        assert table().write(cured, Fence("e", 0)) == BatchCounts(3, 3, 0, 2, 1, 0, LUT, replayed=True)
     history = table()
     assert history.write(batch(spark, {}, {}, {}), Fence("e", 0)).applied == 3
     assert [(row.batch_id, row.offset) for row in rows_of(spark, history.path)] == [(0, 0), (0, 1), (0, 2)]
@@ -290,6 +290,7 @@ def refused(*offsets: int) -> pa.Table:
         {
             "code": ["D205"] * len(offsets), "detail": ["code 4"] * len(offsets), "topic": ["t"] * len(offsets),
             "partition": pa.array([0] * len(offsets), pa.int32()), "offset": pa.array(offsets, pa.int64()),
+            "element": pa.array([0] * len(offsets), pa.int32()),
             "kafka_timestamp": pa.array([KAFKA_TIME] * len(offsets), pa.timestamp("us", "UTC")), "key": [b"k"] * len(offsets),
             "value": [b"\x00\xff"] * len(offsets), "namespace": ["n"] * len(offsets), "digest": [bytes(20)] * len(offsets),
             "rejected": [True] * len(offsets),

@@ -52,44 +52,50 @@ def _case(row: dict[str, Any]) -> Case:
     return Case(f"{row['case']} {row['about']}", message, row.get("event"), dead)
 
 
-def as_messages(values: Sequence[bytes | None]) -> pa.Table:
+def as_messages(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None) -> pa.Table:
     """Values as a window of messages; the offset is the place in the list."""
     rows = range(len(values))
-    columns = {"topic": ["xdr"] * len(values), "partition": [3] * len(values), "offset": list(rows), "value": list(values)}
-    return pa.table(
-        columns, pa.schema({"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "value": pa.binary()})
-    )
+    names = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "key": pa.binary(), "value": pa.binary()}
+    columns = (["xdr"] * len(values), [3] * len(values), list(rows), list(keys or [None] * len(values)), list(values))
+    return pa.table(dict(zip(names, columns, strict=True)), pa.schema(names))
 
 
-def read_all_ways(values: Sequence[bytes | None], options: DecodeOptions) -> tuple[list[Read], Events]:
+def read_all_ways(
+    values: Sequence[bytes | None], options: DecodeOptions, keys: Sequence[bytes | None] | None = None
+) -> tuple[list[Read], Events]:
     """What the thorough reader says of each message, and the events; asserts that events and table say just that, too."""
     reader = Reader(options)
-    readings = [reader.read(value) for value in values]
-    columns, taken = reader.table(values)
+    messages = as_messages(values, keys)
+    apart = [reader.read(value, key) for value, key in zip(values, messages.column("key").to_pylist(), strict=True)]
+    readings = [reading for several in apart for reading in several]
+    placed = [(row, element) for row, several in enumerate(apart) for element in range(len(several))]
+    columns, rows, taken = reader.table(messages)
     table = pa.Table.from_arrays(columns, schema=DECODED)
     table.validate(full=True)
-    for place, (row, reading, take) in enumerate(zip(table.to_pylist(), readings, taken, strict=True)):
-        said = _row(reading if take else reading._replace(bins=None))
+    assert list(zip(rows or range(len(values)), table.column("element").to_pylist(), strict=True)) == placed
+    for (place, element), row, reading, take in zip(placed, table.to_pylist(), readings, taken, strict=True):
+        said = _row(reading if take else reading._replace(bins=None), element)
         if not take:
             row["bins"] = None
         assert row == said, f"message {place}, {values[place]!r}: the table says otherwise"
-    events = reader.events(as_messages(values))
-    messages = as_messages(values)
+    events = reader.events(messages)
+    messages = messages if rows is None else messages.take(pa.array(rows))
     for name in DECODED.names:
         messages = messages.append_column(name, table.column(name))
     wanted = events_from_arrow(messages.filter(pa.array(taken, pa.bool_())))
     assert list(map(comparable, events.events)) == [comparable(event) for event in wanted.events if event is not None]
     refused = [(found.code, found.detail, found.decoded) for found in events.rejections]
     assert refused == [(found.code, found.detail, found.decoded) for found in wanted.rejections]
-    assert len(events.events) + len(events.rejections) + events.unselected == len(values)
+    assert events.total == len(readings)
     assert [event.offset for event in events.events] == events.rows
     return readings, events
 
 
-def _row(reading: Read) -> dict[str, Any]:
+def _row(reading: Read, element: int) -> dict[str, Any]:
     said = reading.metadata
     names = ("namespace", "set", "digest", "op", "durable", "gen", "lut_ms", "exp_s")
     return {
+        "element": element,
         **{name: getattr(said, name) for name in names},
         "user_key": said.user_key and dict(zip(("type", "value"), said.user_key, strict=True)),
         "bins": reading.bins and [dict(zip(("name", "type", "value"), entry, strict=True)) for entry in reading.bins],

@@ -31,9 +31,9 @@ class Readers:
         self.options.append(options)
         return self
 
-    def read(self, value: bytes) -> Read:
+    def read(self, value: bytes, key: bytes | None = None) -> list[Read]:
         self.values.append(value)
-        return self.says
+        return [self.says]
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from schemas.errors import Terminal
 from schemas.ledger import LedgerRow
 
 ROW = LedgerRow(
-    flow="f", lane="fast", output="mirror", epoch="e1", batch_id=0, committed_at="2026-01-01T00:00:00.000+00:00", rows_read=3,
-    unselected=1, events_in=2, applied=1, superseded=0, duplicate=0, dead=1, past_horizon=0, seconds=0.5, max_lut_ms=None,
+    flow="f", lane="fast", output="mirror", epoch="e1", batch_id=0, committed_at="2026-01-01T00:00:00.000+00:00", messages=3,
+    rows_read=3,
+    unselected=1, events_in=2, applied=1, superseded=0, duplicate=0, dead=1, past_horizon=0,
+    unversioned=0, seconds=0.5, max_lut_ms=None,
     start_offsets='{"t": {"0": 0}}', end_offsets='{"t": {"0": 3}}',
 )  # fmt: skip
 

@@ -12,7 +12,9 @@ from pipelines.cli.ledger import ledger, totals_of
 from schemas.errors import ConfigError
 from schemas.ledger import LedgerRow
 
-ROW = LedgerRow("f", "fast", "mirror", "e1", 0, "2026-01-01T00:00:00.000+00:00", 12, 2, 10, 7, 1, 1, 1, 0, 0.5, None, "{}", "{}")
+ROW = LedgerRow(
+    "f", "fast", "mirror", "e1", 0, "2026-01-01T00:00:00.000+00:00", 12, 12, 2, 10, 7, 1, 1, 1, 0, 0, 0.5, None, "{}", "{}"
+)
 
 
 @pytest.fixture

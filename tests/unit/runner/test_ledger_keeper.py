@@ -10,7 +10,9 @@ from schemas.errors import MillraceError, Retryable, Terminal
 from schemas.ledger import LedgerRow
 from sinks.delta.ledger import LedgerTable
 
-ROW = LedgerRow("f", "fast", "mirror", "e1", 0, "2026-01-01T00:00:00.000+00:00", 12, 2, 10, 7, 1, 1, 1, 0, 0.5, None, "{}", "{}")
+ROW = LedgerRow(
+    "f", "fast", "mirror", "e1", 0, "2026-01-01T00:00:00.000+00:00", 12, 12, 2, 10, 7, 1, 1, 1, 0, 0, 0.5, None, "{}", "{}"
+)
 
 
 class Table:

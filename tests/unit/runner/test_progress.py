@@ -10,7 +10,7 @@ from schemas.ledger import LedgerRow
 
 def row(output: str = "mirror", **changes: int | None) -> LedgerRow:
     usual = LedgerRow(
-        "payments", "fast", output, "e", 5, "2026-01-01T00:00:00Z", 12, 2, 10, 7, 1, 1, 1, 0, 0.1, 1_000_000, "{}", "{}"
+        "payments", "fast", output, "e", 5, "2026-01-01T00:00:00Z", 12, 12, 2, 10, 7, 1, 1, 1, 0, 0, 0.1, 1_000_000, "{}", "{}"
     )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
