@@ -18,6 +18,7 @@ from schemas.events import EVENT_DDL
 from schemas.xdr.columns import DECODED
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.reader import Reader
+from schemas.xdr.schema_source import SchemaSource
 
 MESSAGE = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers")
 """The columns of a message, as every output gets it. Headers are JSON text, [{"key", "value" in Base64}], or null.
@@ -50,10 +51,16 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else b64decode(text)
 
 
+def schema_source(options: DecodeOptions) -> SchemaSource | None:
+    """Where this process asks for writer schemas by id; None when the messages name none."""
+    return None
+
+
 @lru_cache(maxsize=8)
 def reader_of(options: bytes) -> Reader:
     """This process's reader for pickled DecodeOptions."""
-    return Reader(pickle.loads(options))  # written by our own driver
+    found: DecodeOptions = pickle.loads(options)  # written by our own driver
+    return Reader(found, schema_source(found))
 
 
 @contextmanager

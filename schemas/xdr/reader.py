@@ -24,6 +24,7 @@ from schemas.xdr.ordinary import Ordinary, QuickRead, quick_flat_json, quick_typ
 from schemas.xdr.parts import Part, Parts, json_parts
 from schemas.xdr.problem import Undecodable
 from schemas.xdr.record_types import RecordTypes
+from schemas.xdr.schema_source import SchemaSource
 from schemas.xdr.typed_json import TypedJson
 
 
@@ -35,25 +36,29 @@ class ThoroughReader(Protocol):
 
 
 class Encoding(NamedTuple):
-    """How one of the connector's encodings is read.
+    """The two ways one of the connector's encodings is read, for one flow.
 
     parts: takes a value apart that holds several messages; None: there are none in this encoding.
     """
 
-    thorough: Callable[[DecodeOptions], ThoroughReader]
-    quick: Callable[[DecodeOptions], QuickRead]
-    parts: Callable[[DecodeOptions], Parts] | None = None
+    thorough: ThoroughReader
+    quick: QuickRead
+    parts: Parts | None = None
 
 
-def _json_parts(options: DecodeOptions) -> Parts:
-    return json_parts(options.wrapped_in)
+def _json(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding:
+    return Encoding(TypedJson(options), quick_typed_json(options), json_parts(options.wrapped_in))
 
 
-FORMATS: dict[str, Encoding] = {
-    "json": Encoding(TypedJson, quick_typed_json, _json_parts),
-    "flat-json": Encoding(FlatJson, quick_flat_json, _json_parts),
+def _flat_json(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding:
+    return Encoding(FlatJson(options), quick_flat_json(options), json_parts(options.wrapped_in))
+
+
+FORMATS: dict[str, Callable[[DecodeOptions, SchemaSource | None], Encoding]] = {
+    "json": _json,
+    "flat-json": _flat_json,
 }
-"""Encodings by the connector's name of them."""
+"""Encodings by the connector's name of them: a function of the options, and of where writer schemas are asked for by id."""
 
 
 class Events(NamedTuple):
@@ -107,16 +112,16 @@ _UNREAD = Read(Metadata(), None)
 class Reader:
     """Reads the messages of one topic. Raises ConfigError E101 for a format there is no decoder for.
 
-    quick: the quick way alone, for measurements and tests; None for what it leaves to the thorough reader.
+    schemas: where writer schemas are asked for by id; None when messages name none. What it raises when nobody answers, a Retryable,
+             is the only exception that comes out of a reader: no message is at fault, and none is passed over.
+    quick:   the quick way alone, for measurements and tests; None for what it leaves to the thorough reader.
     """
 
-    def __init__(self, options: DecodeOptions) -> None:
+    def __init__(self, options: DecodeOptions, schemas: SchemaSource | None = None) -> None:
         encoding = FORMATS.get(options.format)
         if encoding is None:
             raise ConfigError("E101", f"no decoder for format {options.format!r}; there are: {', '.join(sorted(FORMATS))}")
-        self._thorough = encoding.thorough(options)
-        self._parts = None if encoding.parts is None else encoding.parts(options)
-        self.quick = encoding.quick(options)
+        self._thorough, self.quick, self._parts = encoding(options, schemas)
         self._whole = _no_message_itself if options.wrapped_in else self.quick
         self._takes = RecordTypes(options.records).takes
 
