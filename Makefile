@@ -11,7 +11,7 @@ KAFKA_JARS := $(JARS)/.kafka-resolved
 CLASSES := $(JARS)/.classes-archived
 READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS) $(CLASSES)
 
-.PHONY: help setup demo test chaos test-unit test-integration check format bench docs clean clean-all
+.PHONY: help setup demo test chaos fuzz test-unit test-integration check format bench docs clean clean-all
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is:"
@@ -48,6 +48,9 @@ check: $(PACKAGES) ## style, format, types, layers
 format: $(PACKAGES) ## rewrite the code in the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+fuzz: $(READY) ## a million damaged messages through the readers; ARGS= goes to the run
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(READY) ## measure speed and latency; results as a table and as JSON; ARGS= goes to the bench
 	@$(BIN)/python -m tests.bench $(ARGS)

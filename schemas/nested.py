@@ -14,13 +14,13 @@ So no map reads as something else: one that has such a name itself is written as
 (JSON) have none of it inside, and a nested blob stays the string it was sent as.
 """
 
-import binascii
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import orjson
 
+from schemas.base64_text import from_base64, to_base64
 from schemas.bins import GeoJson, Hll
 
 MARK = '"$'
@@ -54,9 +54,9 @@ def _tagged(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):
-        return {"$hll" if isinstance(value, Hll) else "$blob": _base64(value)}
+        return {"$hll" if isinstance(value, Hll) else "$blob": to_base64(value)}
     if isinstance(value, Other):
-        return {"$other": [value.particle_type, _base64(value.raw)]}
+        return {"$other": [value.particle_type, to_base64(value.raw)]}
     if isinstance(value, list):
         return [_tagged(item) for item in value]
     if isinstance(value, dict):
@@ -68,10 +68,6 @@ def _tagged(value: Any) -> Any:
 
 def _float_name(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode()
 
 
 def escaped(value: Any) -> Any:
@@ -109,11 +105,7 @@ def _map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 def _other(given: tuple[int, str]) -> Other:
     particle_type, raw = given
-    return Other(particle_type, _bytes(raw))
-
-
-def _bytes(text: str) -> bytes:
-    return binascii.a2b_base64(text, strict_mode=True)
+    return Other(particle_type, from_base64(raw))
 
 
 def _json(value: Any) -> GeoJson:
@@ -127,8 +119,8 @@ def _not_finite(name: str) -> float:
 
 
 _TAGS: dict[str, Callable[[Any], Any]] = {
-    "$blob": _bytes,
-    "$hll": lambda text: Hll(_bytes(text)),
+    "$blob": from_base64,
+    "$hll": lambda text: Hll(from_base64(text)),
     "$geojson": _json,
     "$float": _not_finite,
     "$map": _map,

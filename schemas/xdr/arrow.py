@@ -4,11 +4,9 @@ Written for speed: columns become Python lists once per batch, and values are co
 types repeat from record to record, so they travel as dictionary codes.
 """
 
-import binascii
 import json
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.base64_text import from_base64
 from schemas.bins import (
     LIST_ORDERED,
     MAP_KEY_ORDERED,
@@ -34,7 +33,6 @@ from schemas.nested import MARK, untagged
 
 Objects = npt.NDArray[Any]
 _MANY_DIGITS = re.compile(r"[0-9]{19}").search
-_base64 = partial(binascii.a2b_base64, strict_mode=True)
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -153,7 +151,7 @@ def _errors(error: Any) -> Iterable[tuple[int, str, str]]:
 _KEY_READERS: dict[str, tuple[Callable[[str], UserKey], str]] = {
     "int": (int, "an integer"),
     "float": (float, "a number"),
-    "blob": (_base64, "Base64"),
+    "blob": (from_base64, "Base64"),
 }
 
 
@@ -317,8 +315,8 @@ _CONVERTERS: dict[str | None, Callable[[Any], list[Any]]] = {
     BinType.FLOAT: _cast(pa.float64(), _each(float, "a number")),
     BinType.STR: lambda texts: _objects(texts).tolist(),
     BinType.BOOL: _booleans,
-    BinType.BLOB: _each(_base64, "Base64"),
-    BinType.HLL: _each(lambda text: Hll(_base64(text)), "Base64"),
+    BinType.BLOB: _each(from_base64, "Base64"),
+    BinType.HLL: _each(lambda text: Hll(from_base64(text)), "Base64"),
     BinType.LIST: _each(_list, "a JSON array"),
     LIST_ORDERED: _each(lambda text: OrderedList(_list(text)), "a JSON array"),
     BinType.MAP: _each(_map, "a JSON object"),

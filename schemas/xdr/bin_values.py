@@ -3,11 +3,11 @@
 Values are those of `schemas.xdr.json_text`, texts those of `schemas.bins`.
 """
 
-import binascii
 import math
 import re
 from typing import Any
 
+from schemas.base64_text import from_base64
 from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, BinType
 from schemas.nested import MARK, escaped
 from schemas.xdr.json_text import Number, Object, compact, double_text
@@ -77,7 +77,7 @@ def _base64_text(value: Any) -> str:
     if not isinstance(value, str) or isinstance(value, Number):
         raise Misfit("is not Base64")
     try:
-        binascii.a2b_base64(value, strict_mode=True)
+        from_base64(value)
     except ValueError:
         raise Misfit("is not Base64") from None
     return value

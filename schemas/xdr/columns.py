@@ -4,7 +4,6 @@ Column by column, not message by message: a batch of the quick way is flattened 
 the normal form are made type by type.
 """
 
-import binascii
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from schemas.base64_text import to_base64
 from schemas.bins import (
     LIST_ORDERED,
     MAP_KEY_ORDERED,
@@ -147,11 +147,7 @@ _KEY_TYPES = {type(None): None, str: "str", int: "int", bytes: "blob", float: "f
 def _key_text(key: UserKey | None) -> str | None:
     if key is None or type(key) is str:
         return key
-    return _base64(key) if type(key) is bytes else double_text(key) if type(key) is float else str(key)
-
-
-def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode()
+    return to_base64(key) if type(key) is bytes else double_text(key) if type(key) is float else str(key)
 
 
 def _each(text: Callable[[Any], str]) -> Callable[[list[Any]], pa.Array]:
@@ -178,8 +174,8 @@ _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
     (int, "int", lambda values: pa.array(values, pa.int64()).cast(_TEXT)),
     (float, "float", _doubles),
     (bool, "bool", _each(lambda value: "true" if value else "false")),
-    (bytes, "blob", _each(_base64)),
-    (Hll, "hll", _each(_base64)),
+    (bytes, "blob", _each(to_base64)),
+    (Hll, "hll", _each(to_base64)),
     (list, "list", _each(_json)),
     (dict, "map", _each(_json)),
     (OrderedList, LIST_ORDERED, _each(lambda value: _json(list(value)))),

@@ -18,6 +18,7 @@ from schemas.xdr.options import DecodeOptions
 from schemas.xdr.problem import Undecodable
 from schemas.xdr.record_types import RecordTypes
 
+_ONCE = ("namespace", "set", "digest", "userKey", "msg", "gen", "lut", "exp", "durable")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -51,6 +52,7 @@ class FlatJson:
         # An object with digest and msg is the metadata; a bin that happens to have its name is not.
         if not isinstance(found, Object) or found.get("digest") is None or found.get("msg") is None:
             raise Undecodable("D103", f"{self._key} is no object with digest and msg")
+        found.require_once(*_ONCE)
         return found
 
     def _bins(self, message: Object, metadata: Metadata) -> list[Bin]:

@@ -64,6 +64,12 @@ class Object(dict[str, Any]):
                 self[name] = value
             self.twice = frozenset(twice)
 
+    def require_once(self, *names: str) -> None:
+        """Raise Undecodable D103 when one of the names stands there twice: readers disagree about which one counts."""
+        for name in names:
+            if name in self.twice:
+                raise Undecodable("D103", f"two members named {name}: which counts?")
+
 
 _decoder = json.JSONDecoder(object_pairs_hook=Object, parse_int=Number, parse_float=Number, parse_constant=Number)
 

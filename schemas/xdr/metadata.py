@@ -5,11 +5,11 @@ event, identity, version. What could be read before the problem stays in `Metada
 Facts: xdr-kafka message reference, cases 20-27 and 35; `lut` in seconds is refused, never scaled.
 """
 
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.base64_text import from_base64
 from schemas.digest import DIGEST_BYTES
 from schemas.events import DELETE, WRITE
 from schemas.version import GENERATIONS, MAX_LUT_MS
@@ -99,7 +99,7 @@ def _digest(value: Any) -> bytes | None:
     if not _is_text(value):
         return None
     try:
-        digest = binascii.a2b_base64(value, strict_mode=True)
+        digest = from_base64(value)
     except ValueError:
         return None
     return digest if len(digest) == DIGEST_BYTES else None

@@ -6,13 +6,13 @@ stands between quote and colon, and text inside strings can only add to that num
 been changed are left alone. Tests compare both readers.
 """
 
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+from schemas.base64_text import from_base64
 from schemas.bins import BinType, GeoJson, KeyOrderedMap, KeyValueOrderedMap, OrderedList
 from schemas.digest import DIGEST_BYTES
 from schemas.events import DELETE, WRITE, UserKey
@@ -143,7 +143,7 @@ def _checked(
 ) -> Ordinary | None:
     if type(namespace) is not str or not namespace or (set_name is not None and type(set_name) is not str):
         return None
-    raw = binascii.a2b_base64(digest, strict_mode=True)
+    raw = from_base64(digest)
     if len(raw) != DIGEST_BYTES:
         return None
     if user_key is not None and type(user_key) is not str and (type(user_key) is not int or user_key > _INT64_MAX):
@@ -191,7 +191,7 @@ def _typed_bins(entries: Any, bins: dict[str, Any], types: Mapping[str, BinType]
             members += _members(value)
             value = GeoJson(orjson.dumps(value).decode())
         elif kind == "blob":
-            value = binascii.a2b_base64(value, strict_mode=True)
+            value = from_base64(value)
         else:
             raise _Odd
         if types and types.get(name, kind) != kind:
@@ -215,7 +215,7 @@ def _flat_bins(message: dict[str, Any], bins: dict[str, Any], types: Mapping[str
             if declared is not None and declared != "str":
                 if declared != "blob":
                     raise _Odd
-                value = binascii.a2b_base64(value, strict_mode=True)
+                value = from_base64(value)
         elif kind is float:
             if abs(value) >= _LARGE or (declared is not None and declared != "float"):
                 raise _Odd

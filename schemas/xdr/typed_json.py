@@ -26,6 +26,7 @@ _PLACES = {
     "user_key": "key[3]",
     **{name: name for name in ("msg", "gen", "lut", "exp", "durable")},
 }
+_ONCE = ("msg", "key", "gen", "lut", "exp", "durable", "bins")
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
 _MAP_ORDERS = ("key", "key-value")
 
@@ -42,6 +43,7 @@ class TypedJson:
         metadata = Metadata()
         try:
             message = read_object(value)
+            message.require_once(*_ONCE)
             metadata.fill(_members(message), _PLACES)
             return Read(metadata, self._bins(message, metadata) if metadata.op == WRITE else None)
         except Undecodable as problem:
@@ -76,6 +78,8 @@ def _bin(place: int, entry: Mapping[str, Any], declared: Mapping[str, BinType]) 
     at = f"bins[{place}] (name {name if isinstance(name, str) else 'missing'})"
     if not isinstance(name, str) or isinstance(name, Number):
         raise Undecodable("D107", f"{at}: name is missing")
+    if isinstance(entry, Object) and entry.twice:
+        raise Undecodable("D107", f"{at}: two members named {min(entry.twice)[:40]}: which counts?")
     if "value" not in entry:
         raise Undecodable("D107", f"{at}: value is missing, or cannot be read")
     value = entry["value"]

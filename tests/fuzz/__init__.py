@@ -1,0 +1,1 @@
+"""Damaged messages by the million: `make fuzz`, and a short run among the unit tests."""
