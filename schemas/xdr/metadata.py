@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.base64_text import from_base64
+from schemas.base64_text import from_base64, to_base64
 from schemas.digest import DIGEST_BYTES
 from schemas.events import DELETE, WRITE
 from schemas.version import GENERATIONS, MAX_LUT_MS
-from schemas.xdr.json_text import Number, compact
+from schemas.xdr.json_text import Number, compact, double_text
 from schemas.xdr.problem import Undecodable
 
 OLDEST_LUT_MS = 10**11
 """Smaller values are seconds, not milliseconds: 10**11 ms is March 1973, 10**11 s the year 5138."""
 LAST_EXP_S = 10**11 - 1
+_INT64 = range(-(1 << 63), 1 << 63)
 
 MEMBERS = ("namespace", "set", "digest", "user_key", "msg", "gen", "lut", "exp", "durable")
 
@@ -38,22 +39,14 @@ class Metadata:
     exp_s: int | None = None
 
     def fill(self, given: Mapping[str, Any], places: Mapping[str, str]) -> None:
-        """Take the values of MEMBERS in `given` (as `json_text` reads them; missing is null), as far as they are sound.
+        """Take the values of MEMBERS in `given`, as far as they are sound; missing is null.
 
+        given:  JSON's as `json_text` reads them; encodings with types of their own give Python's int, float and bytes.
         places: where each member stands in the message, for people. Raises Undecodable D103 to D106 for the first that is not.
         """
-        namespace, set_name = given.get("namespace"), given.get("set")
-        self.namespace = namespace if _is_text(namespace) else None
-        self.set = (set_name if _is_text(set_name) else None) or None
-        self.digest = _digest(given.get("digest"))
+        self._names(given)
         self.op = _kind(given.get("msg"), places["msg"])
-        if not self.namespace:
-            raise Undecodable("D105", f"{places['namespace']} is missing or empty: no namespace")
-        if set_name is not None and not _is_text(set_name):
-            raise Undecodable("D105", f"{places['set']} is neither text nor null: no set name")
-        if self.digest is None:
-            raise Undecodable("D105", f"{places['digest']} is not 20 bytes in Base64, 28 characters")
-        self.user_key = _user_key(given.get("user_key"), places["user_key"])
+        self._require_names(given, places)
         self._version(given, places)
         if self.op == DELETE:
             durable = given.get("durable")
@@ -65,6 +58,27 @@ class Metadata:
                     "D106", f"{places['exp']} is {exp}, outside 1 to {LAST_EXP_S} seconds since 1970 (never: 0 or -1)"
                 )
             self.exp_s = exp if exp is not None and exp > 0 else None
+
+    def identify(self, given: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        """As `fill`, but the identity alone: of a Kafka key. Raises Undecodable D105."""
+        self._names(given)
+        self._require_names(given, places)
+
+    def _names(self, given: Mapping[str, Any]) -> None:
+        namespace, set_name = given.get("namespace"), given.get("set")
+        self.namespace = namespace if _is_text(namespace) else None
+        self.set = (set_name if _is_text(set_name) else None) or None
+        self.digest = _digest(given.get("digest"))
+
+    def _require_names(self, given: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        set_name = given.get("set")
+        if not self.namespace:
+            raise Undecodable("D105", f"{places['namespace']} is missing or empty: no namespace")
+        if set_name is not None and not _is_text(set_name):
+            raise Undecodable("D105", f"{places['set']} is neither text nor null: no set name")
+        if self.digest is None:
+            raise Undecodable("D105", f"{places['digest']} is not 20 bytes (in JSON: in Base64, 28 characters)")
+        self.user_key = _user_key(given.get("user_key"), places["user_key"])
 
     def _version(self, given: Mapping[str, Any], places: Mapping[str, str]) -> None:
         lut = _integer(given.get("lut"), places["lut"], "a 64-bit integer: milliseconds since 1970")
@@ -96,6 +110,8 @@ def _kind(msg: Any, place: str) -> str:
 
 
 def _digest(value: Any) -> bytes | None:
+    if type(value) is bytes:
+        return value if len(value) == DIGEST_BYTES else None
     if not _is_text(value):
         return None
     try:
@@ -114,13 +130,19 @@ def _user_key(value: Any, place: str) -> tuple[str, str] | None:
             return "int", str(number)
     elif isinstance(value, str):
         return "str", value
-    raise Undecodable("D105", f"{place} is neither text nor a 64-bit integer nor null")
+    elif type(value) is bytes:
+        return "blob", to_base64(value)
+    elif type(value) is float:
+        return "float", double_text(value)
+    elif type(value) is int and value in _INT64:
+        return "int", str(value)
+    raise Undecodable("D105", f"{place} is no key of Aerospike: neither text nor a 64-bit integer nor null")
 
 
 def _integer(value: Any, place: str, wanted: str, limit: int = 1 << 63) -> int | None:
     if value is None:
         return None
-    number = value.int64() if isinstance(value, Number) else None
+    number = value.int64() if isinstance(value, Number) else value if type(value) is int else None
     if number is None or not -limit <= number < limit:
         raise Undecodable("D106", f"{place} is not {wanted}")
     return number
