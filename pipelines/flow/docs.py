@@ -12,13 +12,15 @@ from pydantic.fields import FieldInfo
 from pipelines.flow.model import Flow
 from pipelines.flow.places import bare, union_models
 from pipelines.flow.problems import amount
-from pipelines.flow.records import Records
+from pipelines.flow.records import Records, RecordSchema
 from pipelines.flow.rules import OWN_SETTINGS
 from pipelines.flow.secrets import Secret
 from pipelines.flow.source import REFUSED_OPTIONS
 from schemas.bins import BinType
 
 PAGE = Path("docs/configuration.md")
+_SCHEMA_FILE = "schema file"
+_SCHEMA_HEADING = "## Schema files"
 _UNITS = {"_ms": "ms", "_s": "s", "_bytes": "bytes"}
 _KINDS: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text", Secret: "secret"}
 
@@ -73,6 +75,7 @@ def _models() -> Iterator[tuple[str, type[BaseModel]]]:
     for name in sorted(fields, key=lambda name: (name == "outputs", list(fields).index(name))):
         for step, child in _children(fields[name].annotation):
             yield from walk(f"{name}{step}", child)
+    yield _SCHEMA_FILE, RecordSchema
 
 
 def _children(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -92,8 +95,9 @@ def _children(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
     tag = model.model_fields.get("type")
-    kind = f" (`type: {tag.default}`)" if tag else ""
-    yield f"## `{path}`{kind}" if path else "## The flow"
+    kinds = tag is not None and not tag.is_required()
+    kind = f" (`type: {tag.default}`)" if tag and kinds else ""
+    yield _SCHEMA_HEADING if path == _SCHEMA_FILE else f"## `{path}`{kind}" if path else "## The flow"
     yield ""
     yield str(getattr(model, "summary", ""))
     yield ""
@@ -108,7 +112,7 @@ def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
 
 def _type(field: FieldInfo, model: type[BaseModel], name: str) -> str:
     if model is Records and name == "bins":
-        return "`schemaless`, or names to types"
+        return "`schemaless`, or names to types or groups"
     return _type_name(field.annotation)
 
 

@@ -6,6 +6,7 @@ like (`on`, `1`). Anchors, aliases and `<<` merges work.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,14 +28,34 @@ class Document:
     data: dict[str, Any]
     marks: dict[Loc, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    parts: dict[Loc, "Document"] = field(default_factory=dict)
+    """Documents that say what is at a location of this one."""
+
+    def place(self, loc: Loc) -> tuple[int, int, str]:
+        """Line and column of an option, or of the nearest one around it, and the file it stands in when that is another one."""
+        for at, part in self.parts.items():
+            if loc[: len(at)] == at:
+                return *part.mark(loc[len(at) :]), part.path
+        return *self.mark(loc), ""
 
     def mark(self, loc: Loc) -> tuple[int, int]:
-        """The place of an option, or of the nearest one around it."""
+        """The place of an option in this file, or of the nearest one around it."""
         while loc:
             if loc in self.marks:
                 return self.marks[loc]
             loc = loc[:-1]
         return self.marks.get((), (1, 1))
+
+
+def document_at(path: str | Path, environment: Mapping[str, str]) -> Document:
+    """The document in a file. Raises FlowInvalid E100 when it cannot be read or is no YAML mapping."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise FlowInvalid([Problem((), f"cannot be read: {error.strerror}")], str(path), code="E100") from None
+    except UnicodeDecodeError as error:
+        raise FlowInvalid([Problem((), f"is not UTF-8 text: byte {error.start}")], str(path), code="E100") from None
+    return read_document(text, str(path), environment)
 
 
 def read_document(text: str, path: str, environment: Mapping[str, str]) -> Document:
@@ -58,7 +79,7 @@ def read_document(text: str, path: str, environment: Mapping[str, str]) -> Docum
         raise _unreadable(path, 1, 1, "the file is empty")
     document = Document(path, {})
     if not isinstance(root, MappingNode):
-        raise _unreadable(path, *_place(root), "a flow file is a mapping of options, this is not")
+        raise _unreadable(path, *_place(root), "the file must be a mapping of options, this is not")
     document.marks[()] = _place(root)
     document.data = _Reader(document, environment).mapping(root, (), ())
     return document
@@ -166,4 +187,4 @@ class _Reader:
             return node.value
 
 
-__all__ = ["Document", "read_document"]
+__all__ = ["Document", "document_at", "read_document"]

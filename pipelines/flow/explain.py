@@ -101,7 +101,8 @@ def _taken(flow: Flow) -> list[str]:
     for entry in flow.records:
         sets = f"sets {', '.join(entry.sets)}" if entry.sets else "all sets and records without a set"
         alone = " and records without a set" if entry.sets and entry.without_set else ""
-        bins = "schemaless" if entry.bins is None else ", ".join(f"{name} {kind}" for name, kind in entry.bins.items())
+        types = entry.types()
+        bins = "schemaless" if types is None else ", ".join(f"{name} {kind}" for name, kind in types.items())
         lines.append(f"namespace {entry.namespace}: {sets}{alone}; bins {bins}")
     return lines
 

@@ -4,15 +4,14 @@ import posixpath
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.flow.aerospike import AerospikeCluster
 from pipelines.flow.base import Float, Int, Name, StrictModel, Text
 from pipelines.flow.lanes import Lane, usual_lanes
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
-from pipelines.flow.problems import RULE
 from pipelines.flow.records import Records, declared_types
+from pipelines.flow.rule import require_whole
 from pipelines.flow.rules import broken_rules
 from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
 from schemas.bins import BinType
@@ -145,18 +144,7 @@ class Flow(StrictModel):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        problems = [
-            InitErrorDetails(
-                type=PydanticCustomError(
-                    RULE, "{message}", {"message": broken.message, "remedy": broken.remedy, "also": broken.also}
-                ),
-                loc=broken.loc,
-                input=None,
-            )
-            for broken in broken_rules(self)
-        ]
-        if problems:
-            raise ValidationError.from_exception_data("Flow", problems)
+        require_whole("Flow", broken_rules(self))
         if not self.lanes:
             self.__dict__["lanes"] = usual_lanes(self.outputs)
             self.__dict__["outputs"] = {}

@@ -19,7 +19,7 @@ RULE = "flow_rule"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. `line` and `column` count from 1, 0 for a flow built in Python."""
+    """One thing to mend. `line` and `column` count from 1, 0 for a flow built in Python; `file`: when it is not the flow."""
 
     loc: Loc
     message: str
@@ -27,6 +27,7 @@ class Problem:
     line: int = 0
     column: int = 0
     also: tuple[Loc, ...] = ()
+    file: str = ""
 
     @property
     def option(self) -> str:
@@ -40,13 +41,14 @@ class Problem:
 
     def text(self, path: str = "") -> str:
         """`file:line:column: message. What to do`, or without the place for a flow built in Python."""
+        path = self.file or path
         where = f"{path or 'line'}:{self.line}:{self.column}: " if self.line else f"{path}: " if path else ""
         return where + self.sentence
 
     def as_dict(self, path: str = "") -> dict[str, Any]:
         """Plain data for JSON."""
         shown = asdict(self)
-        return {"file": path or None, "line": self.line, "column": self.column, "option": self.option} | {
+        return {"file": self.file or path or None, "line": self.line, "column": self.column, "option": self.option} | {
             key: shown[key] for key in ("message", "remedy")
         }
 
@@ -54,15 +56,16 @@ class Problem:
 class FlowInvalid(ConfigError):
     """ConfigError E101 or E100 that carries every problem in `problems`."""
 
-    def __init__(self, problems: Sequence[Problem], path: str = "", code: str = "E101") -> None:
+    def __init__(self, problems: Sequence[Problem], path: str = "", code: str = "E101", what: str = "flow") -> None:
         count = len(problems)
         lines = "".join(f"\n  {problem.text(path)}" for problem in problems)
-        super().__init__(code, f"{count} problem{'' if count == 1 else 's'} in the flow:{lines}")
+        super().__init__(code, f"{count} problem{'' if count == 1 else 's'} in the {what}:{lines}")
+        self.what = what
         self.problems = tuple(problems)
         self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FlowInvalid, (self.problems, self.path, self.code)
+        return FlowInvalid, (self.problems, self.path, self.code, self.what)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -199,9 +202,9 @@ def problems_from(error: ValidationError, model: type[BaseModel]) -> list[Proble
     return [_problem(one, model) for one in root_errors(error)]
 
 
-def placed(problem: Problem, line: int, column: int) -> Problem:
-    """The same problem with its place in the file."""
-    return replace(problem, line=line, column=column)
+def placed(problem: Problem, line: int, column: int, file: str = "") -> Problem:
+    """The same problem with its place in the file; `file`: when it is another one than the flow."""
+    return replace(problem, line=line, column=column, file=file)
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from pipelines.flow.model import Flow
 from pipelines.flow.places import Loc, dotted
-from pipelines.flow.records import SCHEMALESS
+from pipelines.flow.records import SCHEMALESS, Bin
 from pipelines.flow.secrets import MASK, Secret, is_sensitive
 
 
@@ -54,7 +54,9 @@ def _derived_lanes(flow: BaseModel, loc: Loc) -> Iterator[ResolvedOption]:
 
 
 def _value(value: Any, loc: Loc, given: bool) -> Iterator[ResolvedOption]:
-    if isinstance(value, BaseModel):
+    if isinstance(value, Bin):
+        yield ResolvedOption(dotted(loc), f"{value.type}{'' if value.nullable else ', not nullable'}", not given)
+    elif isinstance(value, BaseModel):
         yield from _model(value, loc, given)
     elif isinstance(value, dict) and value:
         for key, item in value.items():

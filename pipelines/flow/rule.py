@@ -4,12 +4,16 @@ A rule is a generator over the built models. Locations begin at the flow; `also`
 a rule is not reported over options that are themselves in error.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
 from pipelines.flow.places import Loc
+from pipelines.flow.problems import RULE
 
 if TYPE_CHECKING:
     from pipelines.flow.model import Flow
@@ -28,6 +32,20 @@ class Broken:
 Rule = Callable[["Flow"], Iterator[Broken]]
 
 
+def require_whole(title: str, broken: Iterable[Broken]) -> None:
+    """Raise pydantic's ValidationError with everything that is broken, for a validator of a whole model."""
+    problems = [
+        InitErrorDetails(
+            type=PydanticCustomError(RULE, "{message}", {"message": one.message, "remedy": one.remedy, "also": one.also}),
+            loc=one.loc,
+            input=None,
+        )
+        for one in broken
+    ]
+    if problems:
+        raise ValidationError.from_exception_data(title, problems)
+
+
 def placed_outputs(flow: "Flow") -> Iterator[tuple[Loc, str, AerospikeMirror | DeltaHistory]]:
     """Every output with its location and name, in lanes or not."""
     for lane_name, lane in flow.lanes.items():
@@ -37,4 +55,4 @@ def placed_outputs(flow: "Flow") -> Iterator[tuple[Loc, str, AerospikeMirror | D
         yield ("outputs", name), name, output
 
 
-__all__ = ["Broken", "Rule", "placed_outputs"]
+__all__ = ["Broken", "Rule", "placed_outputs", "require_whole"]

@@ -1,15 +1,16 @@
 """Rules over several options of a flow. Each says what contradicts what, and what to do; none looks at the network."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.flow.cluster_rules import cluster_options_agree, mirrors_get_what_they_need
 from pipelines.flow.locations import inside, same_place
 from pipelines.flow.outputs import DeltaHistory
 from pipelines.flow.places import Loc, dotted
+from pipelines.flow.record_rules import broken_in_record_type
 from pipelines.flow.rule import Broken, Rule, placed_outputs
 from pipelines.flow.source import REFUSED_OPTIONS
-from schemas.bins import MAX_BIN_NAME_BYTES, MAX_SET_NAME_BYTES, PRIVATE_BIN_PREFIX
 
 if TYPE_CHECKING:
     from pipelines.flow.model import Flow
@@ -99,35 +100,10 @@ def records_do_not_overlap(flow: "Flow") -> Iterator[Broken]:
 
 
 def record_names_fit(flow: "Flow") -> Iterator[Broken]:
-    """Set and bin names that Aerospike could not hold, or that the mirror keeps for itself."""
+    """Names of sets and bins, and bins that messages call otherwise."""
     for index, entry in enumerate(flow.records):
-        for number, name in enumerate(entry.sets or ()):
-            if len(name.encode()) > MAX_SET_NAME_BYTES:
-                yield Broken(
-                    ("records", index, "sets", number),
-                    f"set name {name!r} is longer than {MAX_SET_NAME_BYTES} bytes",
-                    "No record can be in it.",
-                )
-        if entry.without_set and entry.sets is None:
-            yield Broken(
-                ("records", index, "without_set"),
-                "'without_set' is given without 'sets'",
-                "Without 'sets' records without a set are taken anyway.",
-            )
-        for name in entry.bins or {}:
-            loc: Loc = ("records", index, "bins", name)
-            if len(name.encode()) > MAX_BIN_NAME_BYTES:
-                yield Broken(
-                    loc,
-                    f"bin name {name!r} has {len(name.encode())} bytes; Aerospike allows {MAX_BIN_NAME_BYTES}",
-                    "Use the name the source has.",
-                )
-            elif name.startswith(PRIVATE_BIN_PREFIX):
-                yield Broken(
-                    loc,
-                    f"bin name {name!r} begins with {PRIVATE_BIN_PREFIX!r}, which a mirror keeps for itself",
-                    "Such a bin cannot be mirrored.",
-                )
+        for broken in broken_in_record_type(entry):
+            yield replace(broken, loc=("records", index, *broken.loc))
 
 
 def reconcile_reads_a_selected_namespace(flow: "Flow") -> Iterator[Broken]:

@@ -1,7 +1,7 @@
 """What a decoder must be told: nothing in a Kafka record names its format, its bin policy or its lost types."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.bins import BinType
@@ -10,18 +10,43 @@ Format = Literal["json", "flat-json"]
 Image = Literal["full", "partial", "none"]
 
 
+NewBin = Literal["rescue", "add", "ignore", "stop"]
+TypeChange = Literal["dead-letter", "rescue", "widen", "stop"]
+MissingBin = Literal["dead-letter", "null", "stop"]
+UserKeyRule = Literal["check", "drop", "trust"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What becomes of messages that are not as their record type says; the words are explained in docs/schemas.md.
+
+    new_bin:     a bin nobody declared. type_change: a value of another type than the declared one.
+    missing_bin: a bin that must be there (`RecordType.required`) is not. user_key: a user key that contradicts the digest.
+    """
+
+    new_bin: NewBin = "rescue"
+    type_change: TypeChange = "dead-letter"
+    missing_bin: MissingBin = "dead-letter"
+    user_key: UserKeyRule = "check"
+
+
 @dataclass(frozen=True, slots=True)
 class RecordType:
     """Records of one namespace, of the named sets, with the bin types they are known to have.
 
-    sets: None for every set; "" among them means records without a set.
-    bins: type by bin name. A bin not named keeps the type the message gives or, in flat JSON, the type its JSON value suggests.
-          None: schemaless.
+    sets:     None for every set; "" among them means records without a set.
+    bins:     type by bin name. A bin not named keeps the type the message gives or, in flat JSON, the type its JSON value
+              suggests. None: schemaless.
+    required: declared bins that every whole record has.
+    rename:   bins that messages call otherwise than the source: name in the message -> name of the bin.
     """
 
     namespace: str
     sets: tuple[str, ...] | None = None
     bins: Mapping[str, BinType] | None = None
+    required: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    policies: Policies = Policies()
 
     def fits(self, namespace: str, set_name: str | None) -> bool:
         """Whether a record of this namespace and set is of this type."""
@@ -49,4 +74,14 @@ class DecodeOptions:
     records: tuple[RecordType, ...] = ()
 
 
-__all__ = ["DecodeOptions", "Format", "Image", "RecordType"]
+__all__ = [
+    "DecodeOptions",
+    "Format",
+    "Image",
+    "MissingBin",
+    "NewBin",
+    "Policies",
+    "RecordType",
+    "TypeChange",
+    "UserKeyRule",
+]
