@@ -69,6 +69,30 @@ _REASONS = (
         "Where the flow declares the bin in `records`, declare the type it really has; else find who writes that value.",
     ),
     Reason(
+        "D109",
+        "not Avro of its schema",
+        "The bytes are not one whole message of their writer schema: cut short, too long, not framed, or written with another schema.",
+        "Give the flow the connector's own schemas in `source.avro`, or its registry; look for what cuts or rewrites messages.",
+    ),
+    Reason(
+        "D110",
+        "unknown schema id",
+        "The message names a writer schema that the registry does not have.",
+        "Point `source.registry` at the connector's registry. Once that has the schema, the message can be read.",
+    ),
+    Reason(
+        "D111",
+        "unusable schema",
+        "The registry's schema of that id is not Avro, or none that change events can be read by; the detail says why.",
+        "Find out who registered it; the connector's schemas are a record whose fields are bins, or a map.",
+    ),
+    Reason(
+        "D112",
+        "two schemas fit",
+        "The bytes are a whole message of the write schema and of the delete schema, and nothing in them says which of the two.",
+        "Give the schemas a metadata member, or make them differ: a message of plain Avro does not name its schema.",
+    ),
+    Reason(
         "D201",
         "bin name too long",
         "A bin name is longer than Aerospike's 15 bytes, or empty.",
