@@ -114,8 +114,8 @@ def mirrored(bench: Bench, changes: list[Change]) -> dict[bytes, dict[str, int |
 def assert_exact(bench: Bench, changes: list[Change], dead: int = 0) -> None:
     """Nothing lost, doubled or different: mirror, history, ledger and dead letters against what was sent."""
     assert mirrored(bench, changes) == final_state(changes)
-    history = bench.table("history").to_pyarrow_table(columns=["topic", "partition", "offset", "digest"])
-    positions = list(zip(history["partition"].to_pylist(), history["offset"].to_pylist(), strict=True))
+    history = bench.table("history").to_pyarrow_table(columns=["partition", "offset", "element", "digest"])
+    positions = list(zip(*(history[name].to_pylist() for name in ("partition", "offset", "element")), strict=True))
     assert len(positions) == len(set(positions)) == len(changes)
     assert sorted(history["digest"].to_pylist()) == sorted(change.digest for change in changes)
     status, ledger = ledger_of(bench.flow)
@@ -133,15 +133,23 @@ def test_once_writes_everything_and_then_nothing(bench: Bench) -> None:
     changes = changes_of(bench, 0, 700)
     bench.produce(changes)
     produce(bench.kafka, bench.topic, [(b"x", b"not json"), (b"y", b'{"msg":"write"}'), (b"z", None)])
+    together = changes_of(
+        bench, 700, 2
+    )  # three messages, one of them repeated, and something else, as a batch formatter sends them
+    array = b"[" + b",".join([together[0].message()[1], b"7", *(change.message()[1] for change in together[1:])]) + b"]"
+    produce(bench.kafka, bench.topic, [(None, array)])
+    changes += together
     bench.produce([Change("elsewhere", 1_700_000_000_000, 1, {"n": 1}, set="another")])
     first = run_once(bench.flow)
     assert first.of_kind("stopped") and not first.of_kind("restart")
-    assert_exact(bench, changes, dead=3)
+    assert_exact(bench, changes, dead=4)
     letters = bench.table("dead_letters").to_pyarrow_table()
-    assert sorted(letters["value"].to_pylist(), key=str) == sorted([b"not json", b'{"msg":"write"}', None], key=str)
+    assert sorted(letters["value"].to_pylist(), key=str) == sorted([b"not json", b'{"msg":"write"}', None, array], key=str)
+    assert sorted(zip(letters["element"].to_pylist(), letters["code"].to_pylist(), strict=True))[-1] == (1, "D102")
     assert set(letters["output"].to_pylist()) == {None} and set(letters["lane"].to_pylist()) == {"bulk"}
     _, ledger = ledger_of(bench.flow)
     assert {total["unselected"] for total in ledger["totals"]} == {1}
+    assert {total["rows_read"] - total["messages"] for total in ledger["totals"]} == {3}
     history = bench.table("history")
     assert len(set(history.to_pyarrow_table(columns=["partition"])["partition"].to_pylist())) == 2
     written = history.to_pyarrow_table(columns=["batch_id", "lut_date"]).to_pylist()
