@@ -113,15 +113,32 @@ Binary columns are not allowed here: Delta accepts the property at first and ref
 DEAD_LETTERS_DDL = (
     "flow STRING, lane STRING, output STRING, epoch STRING, batch_id BIGINT, code STRING, detail STRING, "
     "topic STRING, `partition` INT, `offset` BIGINT, element INT, kafka_timestamp TIMESTAMP, key BINARY, value BINARY, "
-    "headers ARRAY<STRUCT<key: STRING, value: BINARY>>, format STRING, namespace STRING, digest BINARY, seen_at TIMESTAMP"
+    "headers ARRAY<STRUCT<key: STRING, value: BINARY>>, format STRING, format_guess STRING, namespace STRING, digest BINARY, "
+    "seen_at TIMESTAMP"
 )
 """One row per event that could not be decoded (`output` null) or that one output cannot hold (`output` names it).
 
 key, value: the original bytes. headers: null when the source did not ask Kafka for them. namespace, digest: null when not known.
-seen_at: when it was written. (topic, partition, offset, element, output) is a letter's identity within a flow.
+format: as what it was read; format_guess: what its first bytes look like (`schemas.xdr.guess`). seen_at: when it was written.
+(topic, partition, offset, element, output) is a letter's identity within a flow (`schemas.letters.LetterId`). A topic that was
+created again begins at offset 0 once more: kafka_timestamp tells its messages from those of the one before.
 """
 
 DEAD_LETTERS_STATS_COLUMNS = "output,epoch,batch_id,code,topic,`partition`,`offset`,kafka_timestamp,namespace,seen_at"
+
+LETTER_STATES_DDL = (
+    "flow STRING, topic STRING, `partition` INT, `offset` BIGINT, element INT, output STRING, kafka_timestamp TIMESTAMP, "
+    "state STRING, code STRING, detail STRING, fates MAP<STRING, STRING>, "
+    "act STRING, act_id STRING, turn BIGINT, batch_id BIGINT, at TIMESTAMP, by STRING, why STRING"
+)
+"""What was done about dead letters: a row per letter and act, appended and never changed. The newest row says a letter's state.
+
+state: see `schemas.letters.LetterState`; a letter without a row waits. code, detail: why a letter still waits after a replay.
+fates: what each output made of it (`schemas.letters.Fate`). act: replay or drop; act_id, batch_id: which, and which part of it.
+turn: grows with every act on the table, so the newest row is that of the highest (turn, batch_id). by, why: who did it, and why.
+"""
+
+LETTER_STATES_STATS_COLUMNS = "topic,`partition`,`offset`,state,act_id,turn,at"
 
 __all__ = [
     "BIN_MAP_DDL",
@@ -130,6 +147,8 @@ __all__ = [
     "DEAD_LETTERS_DDL",
     "DEAD_LETTERS_STATS_COLUMNS",
     "HISTORY_STATS_COLUMNS",
+    "LETTER_STATES_DDL",
+    "LETTER_STATES_STATS_COLUMNS",
     "PARTITION_COLUMN",
     "TYPED_COLUMN",
     "bin_columns",

@@ -1,10 +1,14 @@
 """Append a batch to a Delta table once, however often it is asked for.
 
 Spark and delta-rs commit to a local disk in different ways (Spark looks, then renames; delta-rs links), so that one could
-overwrite the other's commit. A table is therefore written by one of them, or under the process-wide lock of its path.
+overwrite the other's commit; and Spark looks and renames under a lock of its own JVM only. A table is therefore written by one
+driver's Spark alone, or under the lock of its path, which on a local disk other processes see, too.
 """
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 
 import pyarrow as pa
@@ -21,10 +25,25 @@ _LOCKS_LOCK = Lock()
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModificationException")
 
 
-def path_lock(path: str) -> Lock:
-    """The lock of one table in this process."""
+LOCK_FILE = "_millrace/lock"
+"""In a local table's folder; names that begin with `_` are nothing to Delta."""
+
+
+@contextmanager
+def path_lock(path: str) -> Iterator[None]:
+    """Be the only writer of a table: in this process, and where it lies on a local disk among all processes."""
     with _LOCKS_LOCK:
-        return _LOCKS.setdefault(path, Lock())
+        lock = _LOCKS.setdefault(path, Lock())
+    with lock:
+        folder = Path(path)
+        if "://" in path or not folder.is_dir():
+            yield
+            return
+        file = folder / LOCK_FILE
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # gone with the descriptor, also after a kill
+            yield
 
 
 def append_frame(rows: DataFrame, path: str, txn: Txn, *, grow: bool = False) -> None:
@@ -45,9 +64,12 @@ def append_frame(rows: DataFrame, path: str, txn: Txn, *, grow: bool = False) ->
         raise
 
 
-def append_rows(rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[str, str] | None = None) -> None:
+def append_rows(
+    rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[str, str] | None = None, *, grow: bool = False
+) -> None:
     """Append by delta-rs in one commit that carries `txn`: for few rows, in tens of milliseconds and without Spark.
 
+    grow: add columns and fields the table lacks.
     delta-rs does not look at the stored version: ask `stored_version` first. Raises Retryable E230 when the commit failed.
     """
     try:
@@ -55,6 +77,7 @@ def append_rows(rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[st
             path,
             rows,
             mode="append",
+            schema_mode="merge" if grow else None,
             storage_options=dict(storage_options or {}),
             commit_properties=CommitProperties(app_transactions=[txn.for_delta_rs()]),
         )
@@ -62,4 +85,4 @@ def append_rows(rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[st
         raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=path) from error
 
 
-__all__ = ["append_frame", "append_rows", "path_lock"]
+__all__ = ["LOCK_FILE", "append_frame", "append_rows", "path_lock"]

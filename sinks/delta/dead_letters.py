@@ -6,7 +6,8 @@ the old one could not. So when the table holds the batch already, letters it lac
 have a letter *and* have been applied by a later attempt (replaying it is harmless), but none is without both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.tables import DEAD_LETTERS_DDL, DEAD_LETTERS_STATS_COLUMNS
+from schemas.xdr.guess import guess
 from sinks.contract import Fence
 from sinks.delta.append import append_frame, append_rows, path_lock
 from sinks.delta.ddl import delta_schema
@@ -27,6 +29,7 @@ CONTRACT = TableContract(
     ddl=DEAD_LETTERS_DDL,
     description="Millrace dead letters: messages that could not be decoded or that an output cannot hold",
     stats=DEAD_LETTERS_STATS_COLUMNS,
+    may_grow=frozenset({"format_guess"}),
 )
 _SCHEMA: pa.Schema = pa.schema(delta_schema(DEAD_LETTERS_DDL).to_arrow())
 _GIVEN = (
@@ -53,6 +56,7 @@ class DeadLetters:
         self.flow = flow
         self.path = table_path(path)
         self._storage_options = dict(storage_options or {})
+        self._grow = False
 
     def prepare(self) -> None:
         """Make the table when it is not there, then `check`. Raises ConfigError E121, Retryable E230."""
@@ -61,7 +65,7 @@ class DeadLetters:
 
     def check(self) -> None:
         """Raise ConfigError E121 unless the table's columns and properties fit; changes nothing."""
-        require_contract(self.path, CONTRACT, self._storage_options)
+        self._grow = require_contract(self.path, CONTRACT, self._storage_options)
 
     def append(self, rows: pa.Table, *, lane: str, output: str | None, fence: Fence, format: str) -> int:
         """Append letters that were collected on the driver; without Spark. Returns how many were new to the table.
@@ -73,13 +77,14 @@ class DeadLetters:
         """
         if not rows.num_rows:
             return 0
-        letters = self._letters(rows, lane, output, fence, format)
+        letters = _letters(rows, self._origin(lane, output, fence, format))
         with path_lock(self.path):
             txn, held = self._next(lane, output, fence)
             if held is not None:
                 letters = letters.filter(pa.array([place not in held for place in _positions(letters)], pa.bool_()))
             if letters.num_rows:
-                append_rows(letters, self.path, txn, self._storage_options)
+                append_rows(letters, self.path, txn, self._storage_options, grow=self._grow)
+                self._grow = False
         return int(letters.num_rows)
 
     def append_undecoded(self, frame: DataFrame, *, lane: str, fence: Fence, format: str) -> None:
@@ -90,20 +95,8 @@ class DeadLetters:
         undecoded = frame.filter(F.col("error").isNotNull()).withColumns(
             {"code": F.col("error")["code"], "detail": F.col("error")["detail"]}
         )
-        origin: dict[str, Any] = {
-            "flow": self.flow, "lane": lane, "output": None, "epoch": fence.epoch, "batch_id": fence.batch_id, "format": format,
-            "seen_at": datetime.now(UTC),
-        }  # fmt: skip
-        columns = [
-            (F.lit(origin[field.name]) if field.name in origin else F.col(field.name))
-            if field.name in origin or field.name in undecoded.columns
-            else F.lit(None)
-            for field in _SCHEMA
-        ]
-        kinds = frame.sparkSession.createDataFrame([], DEAD_LETTERS_DDL).schema
-        letters = undecoded.select(
-            *(column.cast(kinds[field.name].dataType).alias(field.name) for column, field in zip(columns, _SCHEMA, strict=True))
-        )
+        given = undecoded.select(*(name for name in _GIVEN if name in undecoded.columns))
+        letters = given.mapInArrow(LetterRows(self._origin(lane, None, fence, format)), DEAD_LETTERS_DDL)
         with path_lock(self.path):
             txn, held = self._next(lane, None, fence)
             if held:
@@ -111,25 +104,14 @@ class DeadLetters:
                 letters = letters.join(places, list(_POSITION), "left_anti").select(*_SCHEMA.names)
                 if letters.isEmpty():  # an empty commit would use up the mending's version
                     return
-            append_frame(letters, self.path, txn)
+            append_frame(letters, self.path, txn, grow=self._grow)
+            self._grow = False
 
-    def _letters(self, rows: pa.Table, lane: str, output: str | None, fence: Fence, format: str) -> pa.Table:
-        missing = [name for name in _REQUIRED if name not in rows.column_names]
-        if missing:
-            raise ValueError(f"dead letters without {', '.join(missing)}")
-        origin: dict[str, Any] = {
+    def _origin(self, lane: str, output: str | None, fence: Fence, format: str) -> dict[str, Any]:
+        return {
             "flow": self.flow, "lane": lane, "output": output, "epoch": fence.epoch, "batch_id": fence.batch_id, "format": format,
             "seen_at": datetime.now(UTC),
         }  # fmt: skip
-        columns = []
-        for field in _SCHEMA:
-            if field.name in origin:
-                columns.append(pa.array([origin[field.name]] * rows.num_rows, field.type))
-            elif field.name in rows.column_names and field.name in _GIVEN:
-                columns.append(rows.column(field.name).cast(field.type))
-            else:
-                columns.append(pa.nulls(rows.num_rows, field.type))
-        return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
     def _next(self, lane: str, output: str | None, fence: Fence) -> tuple[Txn, set[Place] | None]:
         """The transaction to append with, and, when the table holds letters of this very batch, where they stood in Kafka."""
@@ -149,8 +131,38 @@ class DeadLetters:
         return set(_positions(dataset.to_table(columns=list(_POSITION), filter=of_batch & of_lane)))
 
 
+@dataclass(frozen=True)
+class LetterRows:
+    """The function given to `mapInArrow`: rows of `_GIVEN` columns as rows of the table. origin: what all of them share."""
+
+    origin: Mapping[str, Any]
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The letters, batch by batch."""
+        for batch in batches:
+            yield from _letters(batch, self.origin).to_batches()
+
+
+def _letters(rows: pa.Table | pa.RecordBatch, origin: Mapping[str, Any]) -> pa.Table:
+    names = rows.schema.names
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
+        raise ValueError(f"dead letters without {', '.join(missing)}")
+    columns = []
+    for field in _SCHEMA:
+        if field.name in origin:
+            columns.append(pa.array([origin[field.name]] * rows.num_rows, field.type))
+        elif field.name == "format_guess" and "value" in names:
+            columns.append(pa.array(map(guess, rows.column("value").to_pylist()), field.type))
+        elif field.name in names and field.name in _GIVEN:
+            columns.append(rows.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(rows.num_rows, field.type))
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
+
+
 def _positions(rows: pa.Table) -> list[Place]:
     return list(zip(*(rows.column(name).to_pylist() for name in _POSITION), strict=True))
 
 
-__all__ = ["CONTRACT", "DeadLetters"]
+__all__ = ["CONTRACT", "DeadLetters", "LetterRows"]

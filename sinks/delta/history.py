@@ -17,7 +17,7 @@ from schemas.bins import BinType
 from schemas.errors import Terminal
 from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, bin_columns, history_ddl
 from sinks.contract import Fence
-from sinks.delta.append import append_frame
+from sinks.delta.append import append_frame, path_lock
 from sinks.delta.counts import NOTHING, BatchCounts, Tallies, taken, tallies
 from sinks.delta.history_columns import ArrowStep, HistoryRows
 from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
@@ -92,7 +92,8 @@ class DeltaHistory:
             return self._replayed(frame, fence, read, txn)
         self._held.pop(txn.app_id, None)  # whatever happens below, the table knows better
         events, held = self._counted(frame, fence, read)
-        append_frame(events, self.path, txn, grow=self._grow)
+        with path_lock(self.path):  # a replay of dead letters may append from another process
+            append_frame(events, self.path, txn, grow=self._grow)
         counts = held()
         if counts is None:  # Delta did nothing: someone else wrote this batch meanwhile
             return self._replayed(frame, fence, read, txn)
@@ -150,7 +151,8 @@ class DeltaHistory:
             missing = self._events(frame, fence, read).join(there, list(_PLACE), "left_anti")
             # An id of its own, since the batch's is spent; the rows held so far grow with every mending, so a repeat is skipped.
             mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", rows_there)
-            append_frame(missing.select(*events.columns), self.path, mending, grow=self._grow)
+            with path_lock(self.path):
+                append_frame(missing.select(*events.columns), self.path, mending, grow=self._grow)
         return replace(counts, replayed=True)
 
 

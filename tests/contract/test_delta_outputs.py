@@ -312,7 +312,7 @@ def test_refused_records_keep_their_bytes_and_are_written_once(spark: SparkSessi
     assert row[0].asDict() | {"seen_at": None} == {
         "flow": "f", "lane": "fast", "output": "mirror", "epoch": "e", "batch_id": 0, "code": "D205", "detail": "code 4",
         "topic": "t", "partition": 0, "offset": 3, "kafka_timestamp": KAFKA_TIME.replace(tzinfo=None), "key": bytearray(b"k"),
-        "value": bytearray(b"\x00\xff"), "headers": None, "format": "json", "namespace": "n",
+        "element": 0, "value": bytearray(b"\x00\xff"), "headers": None, "format": "json", "format_guess": None, "namespace": "n",
         "digest": bytearray(20), "seen_at": None,
     }  # fmt: skip
     assert row[0].seen_at is not None
