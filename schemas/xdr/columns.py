@@ -55,16 +55,13 @@ Columns = list[pa.Array]
 def ordinary_columns(events: Sequence[Ordinary], elements: Sequence[int]) -> Columns:
     """Messages that went the quick way; `elements`: the place of each in a message that holds several."""
     given = zip(*events, strict=True) if events else iter([()] * len(Ordinary._fields))
-    namespace, set_name, digest, key, op, gen, lut_ms, exp_s, bins = (list(column) for column in given)
-    nothing = pa.nulls(len(events))
+    namespace, set_name, digest, key, op, gen, lut_ms, exp_s, bins, durable = (list(column) for column in given)
     return [
         *_plain(element=elements, namespace=namespace, set=set_name, digest=digest),
         _pair(("type", [_KEY_TYPES[type(one)] for one in key]), ("value", [_key_text(one) for one in key])),
-        *_plain(op=op),
-        nothing.cast(pa.bool_()),
-        *_plain(gen=gen, lut_ms=lut_ms, exp_s=exp_s),
+        *_plain(op=op, durable=durable, gen=gen, lut_ms=lut_ms, exp_s=exp_s),
         _bins(bins, [one == DELETE for one in op]),
-        nothing.cast(DECODED.field("error").type),
+        pa.nulls(len(events)).cast(DECODED.field("error").type),
     ]
 
 

@@ -39,7 +39,10 @@ def _spaced(value: bytes) -> bool:
 
 
 class Ordinary(NamedTuple):
-    """The part of a ChangeEvent that the message says, in its order. bins: Python values by name; empty for deletes."""
+    """The part of a ChangeEvent that the message says, in its order, and after it what only the normal form tells.
+
+    bins: Python values by name; empty for deletes. durable: of deletes; None when the message does not say.
+    """
 
     namespace: str
     set: str | None
@@ -50,9 +53,10 @@ class Ordinary(NamedTuple):
     lut_ms: int | None
     exp_s: int | None
     bins: dict[str, Any]
+    durable: bool | None = None
 
 
-class _Odd(Exception):
+class Odd(Exception):
     """Not for the quick way."""
 
 
@@ -78,7 +82,7 @@ def quick_typed_json(options: DecodeOptions) -> QuickRead:
             if value.count(b'":') != members or _spaced(value):
                 return None
             return _checked(namespace, set_name, digest, user_key, op, message["gen"], message["lut"], exp_s, bins)
-        except (_Odd, ValueError, TypeError, KeyError, RecursionError):
+        except (Odd, ValueError, TypeError, KeyError, RecursionError):
             return None  # the thorough reader says what is the matter, if anything is
 
     return read
@@ -108,7 +112,7 @@ def quick_flat_json(options: DecodeOptions) -> QuickRead:
             user_key = metadata.get("userKey")
             digest = metadata["digest"]
             return _checked(namespace, set_name, digest, user_key, op, metadata["gen"], metadata["lut"], exp_s, bins)
-        except (_Odd, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (Odd, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
     return read
@@ -123,10 +127,10 @@ def _kind(metadata: Mapping[str, Any]) -> tuple[str, int | None]:
     if op == WRITE:
         exp = metadata["exp"]
         if type(exp) is not int or not -1 <= exp <= LAST_EXP_S:
-            raise _Odd
+            raise Odd
         return WRITE, exp if exp > 0 else None
     if op != DELETE or "durable" in metadata:
-        raise _Odd
+        raise Odd
     return DELETE, None
 
 
@@ -154,92 +158,101 @@ def _checked(
 
 
 def _typed_bins(entries: Any, bins: dict[str, Any], types: Mapping[str, BinType] | None) -> int:
-    """Fill `bins` and answer how many members the entries have, inner ones included. Raises _Odd, or what odd input raises."""
+    """Fill `bins` and answer how many members the entries have, inner ones included. Raises Odd, or what odd input raises."""
     members = 0
     for entry in entries:
         name, kind, value = entry["name"], entry["type"], entry["value"]
         if type(name) is not str:
-            raise _Odd
+            raise Odd
         members += len(entry)
         if kind == "str":
             if type(value) is not str:
-                raise _Odd
+                raise Odd
         elif kind == "int":
             if type(value) is not int or value > _INT64_MAX:
-                raise _Odd
+                raise Odd
         elif kind == "float":
             if type(value) is not float:
-                raise _Odd
+                raise Odd
         elif kind == "bool":
             if type(value) is not bool:
-                raise _Odd
+                raise Odd
         elif kind == "list":
             if type(value) is not list:
-                raise _Odd
+                raise Odd
             members += _members(value)
             if "ordered" in entry:
                 value = _LISTS[entry["ordered"]](value)
         elif kind == "map":
             if type(value) is not dict:
-                raise _Odd
+                raise Odd
             members += _members(value)
             if "order" in entry:
                 value = _MAPS[entry["order"]](value)
         elif kind == "geojson":
             if type(value) is not dict:
-                raise _Odd
+                raise Odd
             members += _members(value)
             value = GeoJson(orjson.dumps(value).decode())
         elif kind == "blob":
             value = from_base64(value)
         else:
-            raise _Odd
+            raise Odd
         if types and types.get(name, kind) != kind:
-            raise _Odd
+            raise Odd
         bins[name] = value
     if len(bins) != len(entries):
-        raise _Odd
+        raise Odd
     return members
 
 
 def _flat_bins(message: dict[str, Any], bins: dict[str, Any], types: Mapping[str, BinType] | None) -> int:
-    """Fill `bins` and answer how many members the values have inside. Raises _Odd, or what odd input raises."""
+    """Fill `bins` and answer how many members the values have inside. Raises Odd, or what odd input raises."""
     members = 0
     for name, value in message.items():
         kind = type(value)
         declared = types.get(name) if types else None
         if kind is int:
             if value > _INT64_MAX or (declared is not None and declared != "int"):
-                raise _Odd
+                raise Odd
         elif kind is str:
             if declared is not None and declared != "str":
                 if declared != "blob":
-                    raise _Odd
+                    raise Odd
                 value = from_base64(value)
         elif kind is float:
             if abs(value) >= _LARGE or (declared is not None and declared != "float"):
-                raise _Odd
+                raise Odd
         elif kind is bool:
             if declared is not None and declared != "bool":
-                raise _Odd
+                raise Odd
         elif kind is list:
             if declared is not None and declared != "list":
-                raise _Odd
+                raise Odd
             members += _members(value)
         elif kind is dict:
             members += _members(value)
             if declared is not None and declared != "map":
                 if declared != "geojson":
-                    raise _Odd
+                    raise Odd
                 value = GeoJson(orjson.dumps(value).decode())
         else:
-            raise _Odd
+            raise Odd
         bins[name] = value
     return members
 
 
+def quick_geojson(text: str) -> GeoJson:
+    """GeoJSON in the one form of the normal form. Raises Odd, or what odd input raises."""
+    value = orjson.loads(text)
+    raw = text.encode()
+    if type(value) is not dict or raw.count(b'":') != _members(value) or _spaced(raw):
+        raise Odd
+    return GeoJson(orjson.dumps(value).decode())
+
+
 def _members(value: Any) -> int:
-    """How many members the objects inside a list or object have. Raises _Odd for numbers that orjson may have changed."""
+    """How many members the objects inside a list or object have. Raises Odd for numbers that orjson may have changed."""
     if type(value) is dict:
         members = len(value)
         value = value.values()
@@ -251,13 +264,13 @@ def _members(value: Any) -> int:
             continue
         if kind is int:
             if item > _INT64_MAX:
-                raise _Odd
+                raise Odd
         elif kind is float:
             if abs(item) >= _LARGE:
-                raise _Odd
+                raise Odd
         else:
             members += _members(item)
     return members
 
 
-__all__ = ["Ordinary", "QuickRead", "quick_flat_json", "quick_typed_json"]
+__all__ = ["Odd", "Ordinary", "QuickRead", "quick_flat_json", "quick_geojson", "quick_typed_json"]

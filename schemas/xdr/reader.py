@@ -17,12 +17,14 @@ from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
 from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns
 from schemas.xdr.flat_json import FlatJson
+from schemas.xdr.message_pack import MessagePack
 from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Read
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.ordinary import Ordinary, QuickRead, quick_flat_json, quick_typed_json
 from schemas.xdr.parts import Part, Parts, json_parts
 from schemas.xdr.problem import Undecodable
+from schemas.xdr.quick_message_pack import quick_message_pack
 from schemas.xdr.record_types import RecordTypes
 from schemas.xdr.schema_source import SchemaSource
 from schemas.xdr.typed_json import TypedJson
@@ -54,9 +56,14 @@ def _flat_json(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding
     return Encoding(FlatJson(options), quick_flat_json(options), json_parts(options.wrapped_in))
 
 
+def _message_pack(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding:
+    return Encoding(MessagePack(options), quick_message_pack(options))
+
+
 FORMATS: dict[str, Callable[[DecodeOptions, SchemaSource | None], Encoding]] = {
     "json": _json,
     "flat-json": _flat_json,
+    "message-pack": _message_pack,
 }
 """Encodings by the connector's name of them: a function of the options, and of where writer schemas are asked for by id."""
 
@@ -146,7 +153,7 @@ class Reader:
             if found is None:
                 odd.append(row)
             elif takes(found.namespace, found.set):
-                events.append(ChangeEvent(*found, topics[row], partitions[row], offsets[row]))
+                events.append(ChangeEvent(*found[:-1], topics[row], partitions[row], offsets[row]))
                 rows.append(row)
             else:
                 unselected += 1
@@ -164,7 +171,7 @@ class Reader:
             elif found is None and takes(said.namespace or "", said.set):
                 kept.append(one)
             elif found is not None and takes(found.namespace, found.set):
-                placed.append(((row, element), ChangeEvent(*found, topics[row], partitions[row], offsets[row], element)))
+                placed.append(((row, element), ChangeEvent(*found[:-1], topics[row], partitions[row], offsets[row], element)))
             else:
                 unselected += 1
         places = [pa.array([column[one.row] for one in kept]) for column in (topics, partitions, offsets)]
