@@ -6,7 +6,7 @@ import pickle
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
+from pipelines.schema_registry import SchemaRegistry
 from schemas.events import EVENT_DDL
 from schemas.xdr.columns import DECODED
 from schemas.xdr.options import DecodeOptions
@@ -53,7 +54,7 @@ def _bytes(text: str | None) -> bytes | None:
 
 def schema_source(options: DecodeOptions) -> SchemaSource | None:
     """Where this process asks for writer schemas by id; None when the messages name none."""
-    return None
+    return None if options.registry is None else SchemaRegistry(options.registry)
 
 
 @lru_cache(maxsize=8)
@@ -80,9 +81,9 @@ def collector_paused() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """The function given to `mapInArrow`. options: pickled DecodeOptions."""
+    """The function given to `mapInArrow`. options: pickled DecodeOptions, which may hold secrets."""
 
-    options: bytes
+    options: bytes = field(repr=False)
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Messages in, rows of DECODED_DDL out."""

@@ -106,8 +106,8 @@ class MirrorWorker:
     return_undecoded:  whether messages that cannot be decoded come back as dead letters; else another lane keeps them.
     """
 
-    sink: bytes
-    options: bytes
+    sink: bytes = field(repr=False)
+    options: bytes = field(repr=False)
     lane: str
     fence: Fence
     budget_s: float

@@ -95,6 +95,18 @@ _KINDS = (
         "Check source.options (security.protocol, SASL, TLS); the user needs the right to describe and read the topics.",
     ),
     ErrorKind(
+        "E152",
+        "Schema registry refuses us",
+        "It refuses the login or the certificate, its own certificate is not trusted, or a file for TLS cannot be used.",
+        "Check credentials and files of source.registry, and the user's right to read schemas. `millrace doctor FLOW` asks.",
+    ),
+    ErrorKind(
+        "E153",
+        "Schema registry refuses a schema",
+        "A schema cannot be registered: it is not valid, or not compatible with the versions its subject has.",
+        "Mend the schema, use another subject, or change the subject's compatibility rule in the registry.",
+    ),
+    ErrorKind(
         "E160",
         "Nothing to reconcile",
         "`millrace reconcile` found no two things of the flow to compare, or a table that was never written.",
@@ -117,6 +129,12 @@ _KINDS = (
         "Kafka not reachable",
         "No broker answered a metadata request in time.",
         "The runner retries with back-off. Check bootstrap servers, network and credentials.",
+    ),
+    ErrorKind(
+        "E221",
+        "Schema registry not reachable",
+        "No address of the registry answered in time, or only with errors that may pass. No message was given up for it.",
+        "The runner retries with back-off. Check source.registry.urls (path included), the registry and `millrace doctor FLOW`.",
     ),
     ErrorKind(
         "E230",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.bins import BinType
+from schemas.xdr.registry_options import RegistryOptions
 
 Format = Literal["json", "flat-json"]
 Image = Literal["full", "partial", "none"]
@@ -65,6 +66,7 @@ class DecodeOptions:
                   with "none", bins are not read.
     records:      the record types that are taken; the first that fits a record's namespace and set counts. None given: all
                   records are taken, schemaless.
+    registry:     where writer schemas are asked for that a message names by number; None: none names one.
     """
 
     format: str = "json"
@@ -72,6 +74,7 @@ class DecodeOptions:
     wrapped_in: str | None = None
     image: Image = "full"
     records: tuple[RecordType, ...] = ()
+    registry: RegistryOptions | None = None
 
 
 __all__ = [
