@@ -6,6 +6,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 """The folder that holds the packages: a clone, or the application folder of an image."""
 
+_VARIABLES = {"spark": "MILLRACE_JARS", "kafka": "MILLRACE_KAFKA_JARS", "registry": "MILLRACE_REGISTRY_JARS"}
+
 
 def work_folder() -> Path:
     """The ignored folder for everything made on this machine: `$MILLRACE_HOME`, else `.millrace` in the project."""
@@ -13,8 +15,11 @@ def work_folder() -> Path:
 
 
 def jars_folder(kind: str) -> Path:
-    """The folder with the jars of `kind`, "spark" or "kafka": `$MILLRACE_JARS` or `$MILLRACE_KAFKA_JARS` when set."""
-    named = os.environ.get({"spark": "MILLRACE_JARS", "kafka": "MILLRACE_KAFKA_JARS"}[kind])
+    """The folder with the jars of `kind`, "spark", "kafka" or "registry".
+
+    `$MILLRACE_JARS`, `$MILLRACE_KAFKA_JARS` or `$MILLRACE_REGISTRY_JARS` when set.
+    """
+    named = os.environ.get(_VARIABLES[kind])
     return Path(named) if named else work_folder() / "jars" / kind
 
 
