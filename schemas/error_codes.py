@@ -113,6 +113,12 @@ _KINDS = (
         "Give the flow `reconcile.source` or a history beside its mirror, and run it first.",
     ),
     ErrorKind(
+        "E161",
+        "No such dead letter",
+        "`millrace dead-letters` was given a letter's name, a time, a reason or an output that is not well formed or not there.",
+        "`millrace dead-letters list FLOW` shows the letters with their names; `--help` says how times are written.",
+    ),
+    ErrorKind(
         "E210",
         "Aerospike not reachable",
         "No node answered, or the cluster answered that it cannot serve now. No event of the call was applied.",
@@ -237,6 +243,30 @@ _KINDS = (
         "Aerospike refuses every record",
         "The cluster answers in a way no retry can change: unknown namespace, missing right, unsupported feature.",
         "Mend the option, the user's role or the server setting named in the message, then start again: nothing is lost.",
+    ),
+    ErrorKind(
+        "E450",
+        "Too many dead letters",
+        "A limit of `dead_letters.limits` with action stop was passed. The batch is not committed; its letters were not written.",
+        "Mend what the commonest reason names and start again: the batch is repeated. Else raise the limit, or set it to warn.",
+    ),
+    ErrorKind(
+        "E451",
+        "Dead letters are in use",
+        "Another process replays or drops letters of this flow; two at once could take the same letter.",
+        "Wait for it to end. What is left of a process that was killed is let go by itself.",
+    ),
+    ErrorKind(
+        "E452",
+        "A replay was cut short",
+        "The letters to be dropped are in the middle of a replay that was cut: some outputs may have them already.",
+        "Finish it first with `millrace dead-letters replay FLOW`, then look at what is still waiting.",
+    ),
+    ErrorKind(
+        "E453",
+        "A replay cannot be beside the running flow",
+        "A history lies on S3, where two writers of one table are not kept apart, and the flow is running.",
+        "Stop the flow, replay, and start it again: nothing is lost meanwhile.",
     ),
     ErrorKind(
         "E490",

@@ -141,7 +141,9 @@ def is_sensitive_setting(name: str) -> bool:
 
 def secrets_of(flow: Flow) -> list[str]:
     """Every secret's value, to take out of texts made by others, such as Spark's plans. Never print it."""
-    found = [value.reveal() for value in (*flow.source.options.values(), *flow.spark.conf.values()) if isinstance(value, Secret)]
+    topic = flow.dead_letters.topic
+    options = (*flow.source.options.values(), *flow.spark.conf.values(), *(topic.options.values() if topic else ()))
+    found = [value.reveal() for value in options if isinstance(value, Secret)]
     clusters = [output for output in flow.all_outputs().values() if isinstance(output, AerospikeMirror)]
     for cluster in (*clusters, *([flow.reconcile.source] if flow.reconcile else [])):
         found += [secret.reveal() for secret in (cluster.password, cluster.tls.keyfile_password) if secret]

@@ -1,13 +1,14 @@
 """The flow: what is read, which records, where they go, and what is kept about it. The same object from YAML or from Python."""
 
 import posixpath
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.flow.aerospike import AerospikeCluster
 from pipelines.flow.base import Float, Int, Name, StrictModel, Text
+from pipelines.flow.dead_letters import DeadLettersField, Table, TableField
 from pipelines.flow.lanes import Lane, usual_lanes
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
 from pipelines.flow.records import Records, declared_types
@@ -16,16 +17,6 @@ from pipelines.flow.rules import broken_rules
 from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
 from schemas.bins import BinType
 from schemas.xdr.options import DecodeOptions
-
-
-class Table(StrictModel):
-    """A Delta table Millrace keeps for the flow."""
-
-    summary: ClassVar[str] = "A Delta table kept for the flow."
-
-    path: Text = Field(
-        description="Folder of the table; a path or a URL Spark can write.", examples=[".millrace/data/dead_letters"]
-    )
 
 
 class Spark(StrictModel):
@@ -96,13 +87,6 @@ class Reconcile(StrictModel):
     source: ReconcileSource = Field(description="The source cluster and namespace; see its own table.", examples=[{}])
 
 
-def _table(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
-
-
-TableField = Annotated[Table, BeforeValidator(_table)]
-
-
 def _beside_dead_letters(fields: dict[str, Any]) -> Table:
     letters = fields.get("dead_letters")
     return Table(path=posixpath.join(posixpath.dirname(letters.path.rstrip("/")), "ledger") if letters else "ledger")
@@ -130,7 +114,9 @@ class Flow(StrictModel):
         description="Outputs without lanes: Aerospike outputs run in lane `fast`, Delta outputs in lane `bulk`.",
     )
     lanes: dict[Name, Lane] = Field(default_factory=dict, description="Lanes by name, instead of `outputs`; see their own table.")
-    dead_letters: TableField = Field(description="Table of messages that could not be decoded or written.", examples=[{}])
+    dead_letters: DeadLettersField = Field(
+        description="Messages that could not be decoded or written: their table and its limits; see its own table.", examples=[{}]
+    )
     ledger: TableField = Field(
         default_factory=_beside_dead_letters, description="Table of accounts per micro-batch; `ledger` beside the dead letters."
     )

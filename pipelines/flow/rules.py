@@ -21,6 +21,7 @@ def _tables(flow: "Flow") -> Iterator[tuple[Loc, str]]:
         if isinstance(output, DeltaHistory):
             yield (*loc, "path"), output.path
     yield ("dead_letters", "path"), flow.dead_letters.path
+    yield ("dead_letters", "states"), flow.dead_letters.states
     yield ("ledger", "path"), flow.ledger.path
 
 
@@ -150,6 +151,28 @@ def source_options_agree(flow: "Flow") -> Iterator[Broken]:
             yield Broken(("source", "topics", index), f"topic {topic!r} is named twice", "Name it once.")
 
 
+def letters_do_not_come_back(flow: "Flow") -> Iterator[Broken]:
+    """A topic that is read and gets the dead letters would feed the flow with its own dead letters, for ever."""
+    topic = flow.dead_letters.topic
+    if topic is None:
+        return
+    same_brokers = topic.bootstrap_servers is None or set(topic.bootstrap_servers) & set(flow.source.bootstrap_servers)
+    if same_brokers and topic.name in flow.source.topics:
+        yield Broken(
+            ("dead_letters", "topic", "name"),
+            f"'dead_letters.topic' {topic.name!r} is a topic the flow reads",
+            "Give the letters a topic of their own.",
+            (("source", "topics"),),
+        )
+    for name in topic.options:
+        if name.startswith("kafka.") or name == "bootstrap.servers":
+            yield Broken(
+                ("dead_letters", "topic", "options", name),
+                f"Kafka option {name!r} cannot stand here",
+                "Leave out the prefix 'kafka.'; brokers are dead_letters.topic.bootstrap_servers.",
+            )
+
+
 def triggers_are_one_kind(flow: "Flow") -> Iterator[Broken]:
     """A trigger is an interval or available-now."""
     for name, lane in flow.lanes.items():
@@ -212,6 +235,7 @@ RULES: tuple[Rule, ...] = (
     reconcile_reads_a_selected_namespace,
     source_options_agree,
     cluster_options_agree,
+    letters_do_not_come_back,
     triggers_are_one_kind,
     spark_settings_are_free,
     restart_delays_nest,
