@@ -71,7 +71,7 @@ _REASONS = (
     Reason(
         "D109",
         "not Avro of its schema",
-        "The bytes are not one whole message of their writer schema: cut short, too long, not framed, or written with another schema.",
+        "The bytes are not one whole message of their writer schema: cut short, too long, not framed, or of another schema.",
         "Give the flow the connector's own schemas in `source.avro`, or its registry; look for what cuts or rewrites messages.",
     ),
     Reason(

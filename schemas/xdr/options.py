@@ -7,7 +7,7 @@ from typing import Literal
 from schemas.bins import BinType
 from schemas.xdr.registry_options import RegistryOptions
 
-Format = Literal["json", "flat-json"]
+Format = Literal["json", "flat-json", "message-pack", "avro", "kafka-avro"]
 Image = Literal["full", "partial", "none"]
 
 
@@ -55,17 +55,30 @@ class RecordType:
 
 
 @dataclass(frozen=True, slots=True)
+class AvroSchemas:
+    """The writer schemas of plain Avro as JSON text, since no message names its own.
+
+    delete: None: deletes are written as writes are. key: of Kafka keys; asked for identity where values carry no metadata.
+    """
+
+    write: str
+    delete: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeOptions:
     """How to read a topic.
 
     format:       the connector's value encoding, a name of `schemas.xdr.reader.FORMATS`.
-    metadata_key: flat JSON only: the member that holds the metadata, the connector's `metadata-key`.
+    metadata_key: flat JSON and Avro: the member that holds the metadata, the connector's `metadata-key`.
     wrapped_in:   JSON encodings: the member of a JSON object in which a custom formatter has put the message as text; None: none
                   has.
     image:        what a write carries, by the source's bin-policy: the whole record, some bins, or ("none") no bins at all;
                   with "none", bins are not read.
     records:      the record types that are taken; the first that fits a record's namespace and set counts. None given: all
                   records are taken, schemaless.
+    avro:         the writer schemas of the format `avro`; None: none are given.
     registry:     where writer schemas are asked for that a message names by number; None: none names one.
     """
 
@@ -74,10 +87,12 @@ class DecodeOptions:
     wrapped_in: str | None = None
     image: Image = "full"
     records: tuple[RecordType, ...] = ()
+    avro: AvroSchemas | None = None
     registry: RegistryOptions | None = None
 
 
 __all__ = [
+    "AvroSchemas",
     "DecodeOptions",
     "Format",
     "Image",

@@ -15,8 +15,10 @@ import pyarrow as pa
 from schemas.errors import ConfigError
 from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
+from schemas.xdr.avro import Avro, quick_avro
 from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns
 from schemas.xdr.flat_json import FlatJson
+from schemas.xdr.kafka_avro import kafka_avro
 from schemas.xdr.message_pack import MessagePack
 from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Read
@@ -60,10 +62,20 @@ def _message_pack(options: DecodeOptions, schemas: SchemaSource | None) -> Encod
     return Encoding(MessagePack(options), quick_message_pack(options))
 
 
+def _avro(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding:
+    return Encoding(Avro(options), quick_avro(options))
+
+
+def _kafka_avro(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding:
+    return Encoding(*kafka_avro(options, schemas))
+
+
 FORMATS: dict[str, Callable[[DecodeOptions, SchemaSource | None], Encoding]] = {
     "json": _json,
     "flat-json": _flat_json,
     "message-pack": _message_pack,
+    "avro": _avro,
+    "kafka-avro": _kafka_avro,
 }
 """Encodings by the connector's name of them: a function of the options, and of where writer schemas are asked for by id."""
 
@@ -119,8 +131,8 @@ _UNREAD = Read(Metadata(), None)
 class Reader:
     """Reads the messages of one topic. Raises ConfigError E101 for a format there is no decoder for.
 
-    schemas: where writer schemas are asked for by id; None when messages name none. What it raises when nobody answers, a Retryable,
-             is the only exception that comes out of a reader: no message is at fault, and none is passed over.
+    schemas: where writer schemas are asked for by id; None when messages name none. What it raises when nobody answers, a
+             Retryable, is the only exception that comes out of a reader: no message is at fault, and none is passed over.
     quick:   the quick way alone, for measurements and tests; None for what it leaves to the thorough reader.
     """
 
