@@ -16,7 +16,7 @@ from deploy import doctor
 from deploy.demo import cli as demo
 from deploy.local import cli as local
 from deploy.simulate import cli as simulate
-from pipelines.cli import decode, explain, ledger, reconcile, run, validate
+from pipelines.cli import decode, explain, ledger, reconcile, run, schemas, validate
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
 
 EXIT_CODES: dict[type[MillraceError], int] = {ConfigError: 2, Retryable: 3, InDoubt: 3, Terminal: 4}
@@ -42,6 +42,7 @@ app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(local.app)
 app.add_typer(simulate.app)
+app.add_typer(schemas.app)
 
 
 def _give_summaries(group: typer.Typer) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.flow.document import Document, document_at
+from pipelines.flow.document import Document, document_at, read_document
 from pipelines.flow.interpolate import Interpolated
 from pipelines.flow.mending import validated
 from pipelines.flow.places import Loc, dotted
@@ -22,6 +22,11 @@ def load_schema(path: str | Path, environment: Mapping[str, str] | None = None) 
     Raises ConfigError E100 when the file cannot be read or is no YAML, E101 with every problem and its line otherwise.
     """
     return _schema_of(document_at(path, os.environ if environment is None else environment))
+
+
+def parse_schema(text: str, path: str, environment: Mapping[str, str]) -> RecordSchema:
+    """As `load_schema`, from the text of a schema file; `path` is for messages."""
+    return _schema_of(read_document(text, path, environment))
 
 
 def fill_in_schemas(document: Document, environment: Mapping[str, str]) -> set[Loc]:
@@ -95,4 +100,4 @@ def _schema_of(document: Document) -> RecordSchema:
     return schema
 
 
-__all__ = ["OPTION", "fill_in_schemas", "load_schema"]
+__all__ = ["OPTION", "fill_in_schemas", "load_schema", "parse_schema"]
