@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from schemas.bins import BinType, GeoJson, Hll, KeyOrderedMap, KeyValueOrderedMap, OrderedList
 from schemas.events import DELETE, WRITE, ChangeEvent
+from schemas.nested import Other
 from schemas.version import MAX_LUT_MS
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -48,16 +49,40 @@ TYPED_BINS = st.dictionaries(NAMES, VALUES, max_size=6)
 FLAT_BINS = st.builds(lambda one, two: {**one, **two}, st.dictionaries(NAMES, FLAT_VALUES, max_size=6), DECLARED_BINS)
 
 
+MAP_KEYS = st.one_of(INT64, TEXT, st.binary(max_size=4), st.none(), st.booleans(), FINITE)
+NATIVE_LEAVES = st.one_of(
+    *(st.none(), st.booleans(), INT64, st.floats(), TEXT, st.binary(max_size=4), st.binary(max_size=4).map(Hll), st.just(POINT)),
+    st.builds(Other, st.sampled_from([-128, -1, 0, 1, 3, 5, 16, 19, 20, 24, 127]), st.binary(max_size=17)),
+)
+NATIVE = st.recursive(
+    NATIVE_LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(MAP_KEYS, inner, max_size=4), max_leaves=8
+)
+NATIVE_LISTS, NATIVE_MAPS = st.lists(NATIVE, max_size=20), st.dictionaries(MAP_KEYS, NATIVE, max_size=18)
+NATIVE_VALUES = st.one_of(
+    *(VALUES, NATIVE_LISTS, NATIVE_MAPS, NATIVE_LISTS.map(OrderedList), NATIVE_MAPS.map(KeyOrderedMap)),
+    NATIVE_MAPS.map(KeyValueOrderedMap),
+)
+"""What a bin holds where nested values keep their types."""
+NATIVE_BINS = st.dictionaries(NAMES, NATIVE_VALUES, max_size=18)
+JSON_KEYS = st.none() | INT64 | TEXT
+NATIVE_KEYS = st.one_of(JSON_KEYS, st.binary(max_size=8), FINITE)
+"""User keys, in JSON and where they keep their type."""
+
+
 @st.composite
-def events(draw: st.DrawFn, bins: st.SearchStrategy[dict[str, Any]]) -> ChangeEvent:
-    """An event with such bins, a delete at times."""
+def events(
+    draw: st.DrawFn,
+    bins: st.SearchStrategy[dict[str, Any]],
+    user_keys: st.SearchStrategy[Any] = JSON_KEYS,
+) -> ChangeEvent:
+    """An event with such bins and user keys, a delete at times."""
     ordered = draw(st.booleans())
     op = draw(st.sampled_from([WRITE, WRITE, WRITE, DELETE]))
     return ChangeEvent(
         namespace=draw(st.sampled_from(["shop", "ü"])),
         set=draw(st.none() | st.text(min_size=1, max_size=5)),
         digest=draw(st.binary(min_size=20, max_size=20)),
-        user_key=draw(st.none() | INT64 | TEXT),
+        user_key=draw(user_keys),
         op=op,
         gen=draw(st.integers(0, 65535)) if ordered else None,
         lut_ms=draw(st.integers(10**11, MAX_LUT_MS)) if ordered else None,

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from schemas.events import WRITE, ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
 from tests.support.decode import comparable, read_all_ways
+from tests.support.message_pack import message_pack
 from tests.support.xdr_encode import flat, typed
-from tests.support.xdr_strategies import DECLARED_TYPES, FLAT_BINS, POINT, TYPED_BINS, events
+from tests.support.xdr_strategies import DECLARED_TYPES, FLAT_BINS, NATIVE_BINS, NATIVE_KEYS, POINT, TYPED_BINS, events
 
 
 def back(messages: list[bytes], options: DecodeOptions) -> list[ChangeEvent]:
@@ -35,6 +36,14 @@ def test_flat_json_comes_back_as_sent_where_types_are_known(sent: list[ChangeEve
     sent = [event._replace(offset=offset) for offset, event in enumerate(sent)]
     records = tuple(RecordType(namespace, None, DECLARED_TYPES) for namespace in ("shop", "ü"))
     got = back([flat(event) for event in sent], DecodeOptions("flat-json", records=records))
+    assert [comparable(event) for event in got] == [comparable(event) for event in sent]
+
+
+@RUNS
+@given(sent=st.lists(events(NATIVE_BINS, NATIVE_KEYS), min_size=1, max_size=5), wide=st.booleans())
+def test_message_pack_comes_back_as_sent(sent: list[ChangeEvent], wide: bool) -> None:
+    sent = [event._replace(offset=offset) for offset, event in enumerate(sent)]
+    got = back([message_pack(event, wide) for event in sent], DecodeOptions("message-pack"))
     assert [comparable(event) for event in got] == [comparable(event) for event in sent]
 
 
