@@ -96,6 +96,20 @@ class LedgerTable:
         """`flush` for every lane that has a journal. Returns how many rows were appended."""
         return sum(self.flush(journal, lane) for lane in journal.lanes())
 
+    def append(self, rows: Sequence[LedgerRow]) -> int:
+        """Append the account of one batch that goes through no journal, once however often it is asked for.
+
+        Batches of one lane and epoch come in rising order. Returns how many rows were new. Raises Retryable E230.
+        """
+        lane, epoch, batch_id = rows[0].lane, rows[0].epoch, rows[0].batch_id
+        with path_lock(self.path):
+            application = app_id(self.flow, ledger_writer(lane), epoch)
+            stored = stored_version(self.path, application, self._storage_options)
+            if stored is not None and stored >= batch_id:
+                return 0
+            append_rows(_table(rows), self.path, Txn(application, batch_id), self._storage_options)
+        return len(rows)
+
     def _flush_epoch(self, journal: PendingRows, lane: str, epoch: str, batches: Sequence[PendingBatch]) -> int:
         last = max(batch.batch_id for batch in batches)
         with path_lock(self.path):

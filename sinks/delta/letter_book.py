@@ -77,8 +77,8 @@ class LetterBook:
         orphans = told.join(rows.select(list(PLACE)), list(PLACE), join_type="left anti").num_rows
         return Standing(unjoined(both), orphans)
 
-    def contents(self, keys: Collection[LetterKey], columns: Iterable[str] = LETTERS.names) -> list[dict[str, Any]]:
-        """Whole letters by key, each once (the newest row), in the order of `keys`; one that is not there is left out."""
+    def contents(self, keys: Collection[LetterKey], columns: Iterable[str] = LETTERS.names) -> dict[LetterKey, dict[str, Any]]:
+        """Whole letters by key (the newest row of each), in the order of `keys`; one that is not there is left out."""
         wanted = set(keys)
         found: dict[LetterKey, dict[str, Any]] = {}
         names = list(dict.fromkeys((*PLACE, *columns, "seen_at")))
@@ -86,7 +86,7 @@ class LetterBook:
             for key, row in zip(keys_of(batch), batch.to_pylist(), strict=True):
                 if key in wanted and (key not in found or row["seen_at"] > found[key]["seen_at"]):
                     found[key] = row
-        return [found[key] for key in keys if key in found]
+        return {key: found[key] for key in keys if key in found}
 
     def stream(self, keys: Collection[LetterKey], columns: Iterable[str]) -> Iterator[tuple[LetterKey, dict[str, Any]]]:
         """The letters of these keys with their columns, each once, in the order of the files: for any number of them."""
@@ -134,7 +134,8 @@ class Standing:
     def sums(self) -> Sums:
         """The account of these letters. A state this release does not know is in none of the sums, which then do not hold."""
         counted = {row["values"]: row["counts"] for row in pc.value_counts(self.rows.column("state")).to_pylist()}
-        return Sums(self.rows.num_rows, *(counted.get(state.value, 0) for state in LetterState), self._without_letter)
+        ends = {state.value: counted.get(state.value, 0) for state in LetterState}
+        return Sums(letters=self.rows.num_rows, without_letter=self._without_letter, **ends)
 
     def only(self, wanted: Wanted) -> "Standing":
         """Those of `wanted`, the newest first."""
@@ -160,7 +161,7 @@ class Standing:
         order = [("seen_at", "descending"), *((name, "ascending") for name in ("topic", "partition", "offset", "element"))]
         return Standing(rows.sort_by(order), self._without_letter)
 
-    def keys(self) -> list[LetterKey]:
+    def letters(self) -> list[LetterKey]:
         """The letters' keys, row for row."""
         return keys_of(self.rows)
 

@@ -4,40 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from schemas.letters import LetterId, LetterState
-from sinks.contract import Fence
-from sinks.delta.dead_letters import DeadLetters
+from schemas.letters import LetterState
 from sinks.delta.letter_book import LetterBook, Sums, Wanted
 from sinks.delta.letter_keys import LetterKey, keys_of
 from sinks.delta.letter_states import Act, LetterStates, NewState
-
-AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-
-
-class Tables:
-    """A flow's letters and states, and one letter after another."""
-
-    def __init__(self, folder: Path) -> None:
-        self.letters = DeadLetters("f", str(folder / "letters"))
-        self.letters.prepare()
-        self.states = LetterStates("f", str(folder / "states"))
-        self.states.prepare()
-        self.book = LetterBook("f", self.letters.path, self.states)
-
-    def letter(self, offset: int, *, output: str | None = None, epoch: str = "e", batch: int = 0, **changes: Any) -> LetterKey:
-        row = {
-            "code": "D108", "detail": "bin 'a' is odd", "topic": "t", "partition": 0, "offset": offset, "element": 0,
-            "kafka_timestamp": AT, "key": b"k", "value": b'{"a":1}', **changes,
-        }  # fmt: skip
-        types = {"partition": pa.int32(), "offset": pa.int64(), "element": pa.int32()}
-        rows = pa.table({name: pa.array([value], types.get(name)) for name, value in row.items()})
-        self.letters.append(rows, lane="bulk", output=output, fence=Fence(epoch, batch), format="json")
-        at = row["kafka_timestamp"]
-        us = None if at is None else int(at.timestamp() * 1_000_000)
-        return LetterKey(LetterId(row["topic"], row["partition"], offset, row["element"], output), us)
+from tests.support.letters import AT, Tables
 
 
 @pytest.fixture
@@ -50,14 +23,14 @@ def act(turn: int, kind: str = "replay") -> Act:
 
 
 def test_a_letter_waits_until_something_is_done_about_it(tables: Tables) -> None:
-    first, second, third = (tables.letter(offset, batch=offset) for offset in range(3))
+    first, second, third = (tables.letter(offset) for offset in range(3))
     assert tables.book.standing().sums() == Sums(3, 3, 0, 0, 0, 0)
     tables.states.append(act(1), 0, [NewState(first, LetterState.REPLAYED), NewState(second, LetterState.WAITING, "D205", "no")])
     tables.states.append(act(2, "drop"), 0, [NewState(third, LetterState.DROPPED)])
     standing = tables.book.standing()
     assert standing.sums() == Sums(3, 1, 1, 0, 1, 0) and standing.sums().hold
     assert standing.by_reason() == [("D108", 2), ("D205", 1)], "the newest reason counts"
-    (waits,) = standing.only(Wanted(states=frozenset({LetterState.WAITING}))).keys()
+    (waits,) = standing.only(Wanted(states=frozenset({LetterState.WAITING}))).letters()
     assert waits == second
 
 
@@ -83,12 +56,12 @@ def test_a_message_read_again_under_a_new_checkpoint_is_the_same_letter(tables: 
     assert tables.letter(1, epoch="e2", code="D107") == key
     standing = tables.book.standing()
     assert standing.sums().letters == 1 and standing.by_reason() == [("D107", 1)]
-    assert [row["epoch"] for row in tables.book.contents([key])] == ["e2"]
+    assert [row["epoch"] for row in tables.book.contents([key]).values()] == ["e2"]
 
 
 def test_an_output_s_refusal_and_a_part_of_a_message_are_letters_of_their_own(tables: Tables) -> None:
-    keys = {tables.letter(1), tables.letter(1, output="m", code="D205"), tables.letter(1, element=3, batch=1)}
-    assert len(keys) == 3 and set(tables.book.standing().keys()) == keys
+    keys = {tables.letter(1), tables.letter(1, output="m", code="D205"), tables.letter(1, element=3)}
+    assert len(keys) == 3 and set(tables.book.standing().letters()) == keys
 
 
 def test_a_topic_created_again_has_letters_of_its_own_at_the_same_offsets(tables: Tables) -> None:
@@ -110,13 +83,13 @@ def test_a_state_without_its_letter_is_told(tables: Tables) -> None:
 def test_letters_are_chosen_by_reason_topic_output_time_and_name(tables: Tables) -> None:
     keys = [
         tables.letter(1),
-        tables.letter(2, batch=1, code="D102"),
-        tables.letter(3, batch=2, topic="u"),
+        tables.letter(2, code="D102"),
+        tables.letter(3, topic="u"),
         tables.letter(4, output="m"),
     ]
 
     def chosen(**wanted: Any) -> list[LetterKey]:
-        return sorted(tables.book.standing().only(Wanted(**wanted)).keys(), key=str)
+        return sorted(tables.book.standing().only(Wanted(**wanted)).letters(), key=str)
 
     assert chosen() == sorted(keys, key=str)
     assert chosen(codes=frozenset({"D102"})) == [keys[1]]
@@ -130,10 +103,10 @@ def test_letters_are_chosen_by_reason_topic_output_time_and_name(tables: Tables)
 
 
 def test_contents_come_by_name_and_as_a_stream_each_letter_once(tables: Tables) -> None:
-    keys = [tables.letter(offset, batch=offset, value=bytes([offset])) for offset in range(5)]
+    keys = [tables.letter(offset, value=bytes([offset])) for offset in range(5)]
     tables.letter(3, epoch="e2", value=b"\x03")
     rows = tables.book.contents([keys[3], keys[0]])
-    assert [row["value"] for row in rows] == [b"\x03", b"\x00"]
+    assert [(key, row["value"]) for key, row in rows.items()] == [(keys[3], b"\x03"), (keys[0], b"\x00")]
     streamed = dict(tables.book.stream(keys[1:], ["value"]))
     assert {key: row["value"] for key, row in streamed.items()} == {key: bytes([key.id.offset]) for key in keys[1:]}
     assert len(list(tables.book.stream(keys, ["value"]))) == 5
@@ -143,13 +116,13 @@ def test_without_tables_there_is_nothing(tmp_path: Path) -> None:
     book = LetterBook("f", str(tmp_path / "none"), LetterStates("f", str(tmp_path / "neither")))
     sums = book.standing().sums()
     assert sums == Sums(0, 0, 0, 0, 0, 0) and sums.hold
-    assert book.standing().only(Wanted(codes=frozenset({"D1"}))).keys() == []
+    assert book.standing().only(Wanted(codes=frozenset({"D1"}))).letters() == []
     assert list(tmp_path.iterdir()) == [], "looking makes nothing"
 
 
 def test_keys_survive_a_journey_through_a_table_without_a_timestamp(tables: Tables) -> None:
     key = tables.letter(1, kafka_timestamp=None)
     assert key.kafka_us is None
-    assert tables.book.standing().keys() == [key] == keys_of(tables.book.standing().rows)
+    assert tables.book.standing().letters() == [key] == keys_of(tables.book.standing().rows)
     tables.states.append(act(1), 0, [NewState(key, LetterState.REPLAYED)])
     assert tables.book.standing().sums() == Sums(1, 0, 1, 0, 0, 0)
