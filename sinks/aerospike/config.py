@@ -1,7 +1,7 @@
 """What a mirror needs to know, as plain picklable data; secrets stay out of `repr`."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import aerospike
 
@@ -74,6 +74,7 @@ class MirrorConfig:
     namespace:           target namespace; needs expiry enabled (nsup-period above 0) for tombstones and times to live.
     tombstone_set:       the side set that remembers versions of deleted and expiring records; readers never look there.
     tombstone_horizon_s: how long a delete is remembered; a write that arrives later than that may bring a record back.
+    image:               what the events carry of a record: all its bins, some, or none; see `steps` and `partial_steps`.
     batch_timeout_s:     one budget for all attempts of one micro-batch in one worker.
     max_batch_records, max_batch_bytes: limits of one call. batches_in_flight: calls under way at once per worker.
     first_backoff_ms, max_backoff_ms: pause before repeating what is safe to repeat, doubled each time, with full jitter.
@@ -85,6 +86,7 @@ class MirrorConfig:
     tombstone_set: str = "_mr_tomb"
     tombstone_horizon_s: int = 7 * DAY_S
     send_key: bool = True
+    image: Literal["full", "partial", "none"] = "full"
     batch_timeout_s: float = 30.0
     max_batch_records: int = 2_000
     max_batch_bytes: int = 8 << 20

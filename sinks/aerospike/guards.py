@@ -15,6 +15,9 @@ from aerospike_helpers import expressions as exp
 VERSION_BIN = "_mr_v"
 BATCH_BIN = "_mr_b"
 KIND_BIN = "_mr_k"
+STAMP_BIN = "_mr_n"
+STATE_BIN = "_mr_m"
+"""The last two are those of partial images: a number that changes with every write, and what is known of each bin."""
 
 _GENERATION_MASK = 0xFFFF
 _HALF = 1 << 15
@@ -70,6 +73,8 @@ _SURELY_OLDER = _Guard(*[_Template(exp.Or(_UNVERSIONED, _EARLIER))] * 2)
 _IS_OLDER = _Guard(_Template(exp.Or(_UNVERSIONED, _OLDER)), _Template(exp.Or(_UNVERSIONED, _EARLIER)))
 _NOT_NEWER = _Guard(_Template(exp.Or(_UNVERSIONED, _SAME, _OLDER)), _Template(exp.Or(_UNVERSIONED, _SAME, _EARLIER)))
 _OUTRANKED = _Guard(_Template(exp.Or(_UNVERSIONED, _LOWER_KIND, _OLDER)), _Template(exp.Or(_UNVERSIONED, _LOWER_KIND, _EARLIER)))
+_STAMPED = _Template(exp.Eq(exp.IntBin(STAMP_BIN), _RANK))
+_UNSTAMPED = exp.Not(exp.BinExists(STAMP_BIN)).compile()
 
 
 def surely_older(rank: int) -> Any:
@@ -95,4 +100,23 @@ def outranked(rank: int, kind: int) -> Any:
     return _OUTRANKED.fill(rank, kind)
 
 
-__all__ = ["BATCH_BIN", "KIND_BIN", "VERSION_BIN", "older", "older_or_equal", "outranked", "surely_older"]
+def stamped(stamp: int | None) -> Any:
+    """The record still carries `stamp`, or still none: nobody of us has written it since it was read.
+
+    A generation would not do: it begins again at 1 when a record is removed and created anew.
+    """
+    return _UNSTAMPED if stamp is None else _STAMPED.fill({_RANK: stamp})
+
+
+__all__ = [
+    "BATCH_BIN",
+    "KIND_BIN",
+    "STAMP_BIN",
+    "STATE_BIN",
+    "VERSION_BIN",
+    "older",
+    "older_or_equal",
+    "outranked",
+    "stamped",
+    "surely_older",
+]

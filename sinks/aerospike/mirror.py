@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from enum import IntEnum
 from functools import lru_cache
 from typing import Any
 
@@ -17,13 +18,10 @@ from sinks.aerospike.batch_call import CallFailed, batch_write
 from sinks.aerospike.classify import IN_DOUBT_CODES, Answer, answer, reject_reason
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.connection import client_for, forget_client
-from sinks.aerospike.item import Item, prepare, rank_and_dedupe
+from sinks.aerospike.partial_steps import PartialProtocol
 from sinks.aerospike.probe import probe
-from sinks.aerospike.rank import rank_of
-from sinks.aerospike.steps import Protocol, Step, wall_clock_s
+from sinks.aerospike.steps import Protocol, wall_clock_s
 from sinks.contract import Deadline, Disposition, Fence, Outcome
-
-_READS = frozenset({Step.READ_MARK, Step.READ_BACK, Step.LOOK, Step.LOOK_AGAIN})
 
 
 class AerospikeMirror:
@@ -60,18 +58,20 @@ class _Call:
         self._config = config
         self._events = events
         self._deadline = deadline
-        self._protocol = Protocol(config, f"{fence.epoch[:8]}/{fence.batch_id}")
         self._outcomes: list[Outcome | None] = [None] * len(events)
-        self._ready: list[list[Item]] = [[] for _ in Step]
-        self._whole: list[tuple[Step, list[Item]]] = []  # parts of a call that failed as a whole, to be sent as they are
-        self._resting: list[tuple[float, Step, list[Item]]] = []  # due time on the monotonic clock
-        self._flying: dict[Future[CallFailed | None], tuple[Step, list[Item], BatchRecords]] = {}
+        protocol = Protocol if config.image == "full" else PartialProtocol
+        self._protocol: Any = protocol(config, f"{fence.epoch[:8]}/{fence.batch_id}", self._outcomes)
+        self._reads: frozenset[IntEnum] = self._protocol.reads
+        self._ready: list[list[Any]] = [[] for _ in self._protocol.steps]
+        self._whole: list[tuple[IntEnum, list[Any]]] = []  # parts of a call that failed as a whole, to be sent as they are
+        self._resting: list[tuple[float, IntEnum, list[Any]]] = []  # due time on the monotonic clock
+        self._flying: dict[Future[CallFailed | None], tuple[IntEnum, list[Any], BatchRecords]] = {}
         self._last_code = 0
         self._client: Any = None
 
     def run(self) -> list[Outcome]:
         """Drive every event to its outcome, or raise when the deadline passes first."""
-        items = rank_and_dedupe(self._events, self._config, self._outcomes)
+        items = self._protocol.items(self._events)
         if items:
             self._client = client_for(self._config.client)
         for item in items:
@@ -91,14 +91,14 @@ class _Call:
     def _work_left(self) -> bool:
         return bool(self._flying or self._whole or self._resting or any(self._ready))
 
-    def _next_chunk(self) -> tuple[Step, list[Item]] | None:
+    def _next_chunk(self) -> tuple[IntEnum, list[Any]] | None:
         if self._whole:
             return self._whole.pop()
-        for step, waiting in zip(Step, self._ready, strict=True):
+        for step, waiting in zip(self._protocol.steps, self._ready, strict=True):
             if waiting:
                 count, size = 0, 0
                 while count < len(waiting) and count < self._config.max_batch_records:
-                    size += waiting[count].size_bytes if step not in _READS else 0
+                    size += waiting[count].size_bytes if step not in self._reads else 0
                     if count and size > self._config.max_batch_bytes:
                         break
                     count += 1
@@ -107,7 +107,7 @@ class _Call:
                 return step, chunk
         return None
 
-    def _send(self, pool: ThreadPoolExecutor, step: Step, items: list[Item]) -> None:
+    def _send(self, pool: ThreadPoolExecutor, step: IntEnum, items: list[Any]) -> None:
         if self._deadline.passed:
             self._out_of_time()
         now_s = wall_clock_s()
@@ -139,16 +139,17 @@ class _Call:
             else:
                 self._settle_failed_call(step, items, failed)
 
-    def _settle(self, step: Step, items: list[Item], batch: BatchRecords) -> None:
+    def _settle(self, step: IntEnum, items: list[Any], batch: BatchRecords) -> None:
         now_s = wall_clock_s()
-        again: list[Item] = []
+        again: list[Any] = []
         settle, outcomes, ready = self._protocol.settle, self._outcomes, self._ready
+        reads = step in self._reads
         for item, row in zip(items, batch.batch_records, strict=True):
             code = row.result
             meaning = answer(code)
             if meaning in (Answer.OK, Answer.NOT_FOUND, Answer.EXISTS, Answer.FILTERED):
                 item.attempts = 0
-                bins = row.record[2] if step in _READS and row.record else None
+                bins = row.record[2] if reads and row.record else None
                 next_ = settle(step, item, meaning, bins, now_s)
                 if isinstance(next_, Outcome):
                     outcomes[item.index] = next_
@@ -163,7 +164,7 @@ class _Call:
                 again.append(item)
         self._rest(step, again)
 
-    def _settle_failed_call(self, step: Step, items: list[Item], failed: CallFailed) -> None:
+    def _settle_failed_call(self, step: IntEnum, items: list[Any], failed: CallFailed) -> None:
         """A call that failed as a whole: repeat it, or, when one record cannot even be encoded, find that record by halving."""
         code, message = failed
         meaning = answer(code)
@@ -188,7 +189,7 @@ class _Call:
             return False
         return True
 
-    def _rest(self, step: Step, items: list[Item]) -> None:
+    def _rest(self, step: IntEnum, items: list[Any]) -> None:
         """Put items aside for a pause that doubles with each attempt, with full jitter."""
         if not items:
             return
@@ -207,19 +208,13 @@ class _Call:
             self._resting.remove(rest)
             self._ready[rest[1]] += rest[2]
 
-    def _reject(self, item: Item, code: int, message: str) -> None:
+    def _reject(self, item: Any, code: int, message: str) -> None:
         """One record refused: a dead letter, and the next older event of the same record gets its turn."""
         detail = f"Aerospike answered {code}" + (f": {message}" if message else "")
         self._outcomes[item.index] = Outcome(Disposition.REJECTED, reject_reason(code), detail)
-        losers = item.losers or []
-        for position, index in enumerate(losers):
-            event = self._events[index]
-            heir = prepare(event, index, rank_of(event), self._config)
-            if isinstance(heir, Item):
-                heir.losers = losers[position + 1 :]
-                self._outcomes[index] = None
-                self._ready[self._protocol.first_step(heir)].append(heir)
-                return
+        heir = self._protocol.heir(item, self._events)
+        if heir is not None:
+            self._ready[self._protocol.first_step(heir)].append(heir)
 
     def _setup_error(self, code: int, message: str) -> None:
         raise Terminal(

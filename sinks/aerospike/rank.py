@@ -9,6 +9,8 @@ from schemas.events import ChangeEvent
 from schemas.version import pack, packed_is_older
 
 _BELOW_ALL_VERSIONS = -(1 << 62)
+BELOW_ALL = _BELOW_ALL_VERSIONS - 1
+"""Rank of what is in a record that no event has written: older than every event."""
 _ELEMENT_BITS = 20
 """A message of 8 MiB holds fewer elements; and 42 bits are left for offsets."""
 
@@ -27,4 +29,4 @@ def is_older_rank(a: int, b: int) -> bool:
     return packed_is_older(a, b)
 
 
-__all__ = ["is_older_rank", "rank_of"]
+__all__ = ["BELOW_ALL", "is_older_rank", "rank_of"]

@@ -30,10 +30,12 @@ import aerospike
 from aerospike_helpers.batch.records import BatchRecord, Read, Remove, Write
 from aerospike_helpers.operations import operations as op
 
+from schemas.events import ChangeEvent
 from sinks.aerospike.classify import Answer
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.guards import BATCH_BIN, KIND_BIN, VERSION_BIN, older, older_or_equal, outranked, surely_older
-from sinks.aerospike.item import DELETED, Item, outranks
+from sinks.aerospike.item import DELETED, Item, outranks, prepare, rank_and_dedupe
+from sinks.aerospike.rank import rank_of
 from sinks.aerospike.values import OP_WRITE
 from sinks.contract import APPLIED, DUPLICATE, SUPERSEDED, Disposition, Outcome
 
@@ -77,15 +79,34 @@ _CLEAR_BINS = op.delete()
 
 
 class Protocol:
-    """The steps of one call: builds requests, settles answers. Holds nothing but the call's constants.
+    """The steps of one call: builds requests, settles answers. Holds nothing but the call's constants and its outcomes.
 
     batch_token: text naming the batch, kept in each record it applied, by which a replay recognises its own work.
     """
 
-    def __init__(self, config: MirrorConfig, batch_token: str) -> None:
+    steps = Step
+    reads = frozenset({Step.READ_MARK, Step.READ_BACK, Step.LOOK, Step.LOOK_AGAIN})
+
+    def __init__(self, config: MirrorConfig, batch_token: str, outcomes: list[Outcome | None]) -> None:
         self._config = config
         self._token = batch_token
+        self._outcomes = outcomes
         self._token_op = {"op": OP_WRITE, "bin": BATCH_BIN, "val": batch_token}
+
+    def items(self, events: Sequence[ChangeEvent]) -> list[Item]:
+        """The call's work, one item per record; what loses or cannot be stored is answered at once."""
+        return rank_and_dedupe(events, self._config, self._outcomes)
+
+    def heir(self, item: Item, events: Sequence[ChangeEvent]) -> Item | None:
+        """The next older event of a record whose newest was refused, if there is one that fits."""
+        losers = item.losers or []
+        for position, index in enumerate(losers):
+            heir = prepare(events[index], index, rank_of(events[index]), self._config)
+            if isinstance(heir, Item):
+                heir.losers = losers[position + 1 :]
+                self._outcomes[index] = None
+                return heir
+        return None
 
     def first_step(self, item: Item) -> Step:
         """Where an event begins."""

@@ -1,14 +1,16 @@
 """Mirrors with a defence switched off: what the oracle must notice. Workers import this module, so it works there too."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from aerospike_helpers import expressions as exp
 
 from schemas.events import ChangeEvent
-from sinks.aerospike import AerospikeMirror
+from sinks.aerospike import AerospikeMirror, partial_steps
 from sinks.aerospike import steps as steps_module
+from sinks.aerospike.merge import State
+from sinks.aerospike.rank import is_older_rank
 from sinks.contract import Deadline, Fence, Outcome
 
 
@@ -42,6 +44,39 @@ def without_tombstones() -> Iterator[None]:
         steps_module.Protocol._outranked_by = intact  # type: ignore[method-assign]
 
 
+@contextmanager
+def _replaced(module: Any, name: str, broken: Callable[[Any], Any]) -> Iterator[None]:
+    intact = getattr(module, name)
+    setattr(module, name, broken(intact))
+    try:
+        yield
+    finally:
+        setattr(module, name, intact)
+
+
+def bins_by_record_version() -> AbstractContextManager[None]:
+    """Partial images merged by the record's version alone: a late older write loses all its bins."""
+
+    def broken(intact: Callable[[State, State], State]) -> Callable[[State, State], State]:
+        def join(a: State, b: State) -> State:
+            older = a.newest and b.newest and is_older_rank(b.newest.rank, a.newest.rank)
+            return intact(a, b._replace(cells={}) if older else b)
+
+        return join
+
+    return _replaced(partial_steps, "join", broken)
+
+
+def forgetting_removed_bins() -> AbstractContextManager[None]:
+    """Removed bins leave no version: a late older write brings them back."""
+    return _replaced(partial_steps, "as_bin", lambda intact: lambda state, applied, _: intact(state, applied, float("inf")))
+
+
+def without_side_records() -> AbstractContextManager[None]:
+    """Nothing is kept beside the record: a late older write brings a deleted one back."""
+    return _replaced(partial_steps, "_needs_side", lambda _: lambda *_: False)
+
+
 class UnguardedMirror(AerospikeMirror):
     """A mirror whose guards let everything through."""
 
@@ -60,4 +95,13 @@ class ForgetfulMirror(AerospikeMirror):
             return super().write(events, fence, deadline)
 
 
-__all__ = ["ForgetfulMirror", "UnguardedMirror", "always_true", "without_guards", "without_tombstones"]
+__all__ = [
+    "ForgetfulMirror",
+    "UnguardedMirror",
+    "always_true",
+    "bins_by_record_version",
+    "forgetting_removed_bins",
+    "without_guards",
+    "without_side_records",
+    "without_tombstones",
+]
