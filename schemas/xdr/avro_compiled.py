@@ -18,10 +18,7 @@ class Refused(Exception):
 
 
 class Unusual(Exception):
-    """Not for the quick way: a list or map holds NaN or an infinity, or a number has more bytes than it needs.
-
-    Nothing is said about the bytes: the rest of them was not looked at.
-    """
+    """Not for the quick way: a list or map holds NaN or an infinity. The bytes after it were not looked at."""
 
 
 REFUSED = (Refused, IndexError, UnicodeDecodeError, struct.error, OverflowError)
@@ -53,12 +50,7 @@ def _varint(data: bytes, at: int, first: int) -> tuple[int, int]:
     return number, at
 
 
-def _no_branch(byte: int) -> None:
-    raise Unusual if byte > 0x7F else Refused
-
-
 _NAMES: dict[str, Any] = {
-    "no_branch": _no_branch,
     "varint": _varint,
     "double": struct.Struct("<d").unpack_from,
     "single": struct.Struct("<f").unpack_from,
@@ -128,12 +120,11 @@ class _Maker:
             known = self._constant(kind.symbols)
             return [*_NUMBER, f"if b & 1 or b >= {2 * len(kind.symbols)}: raise Refused", assign.format(f"{known}[b >> 1]")]
         if kind.kind == "union":
-            few = len(kind.inner) <= 64  # then the branch is one byte, unless it is written in an odd way
-            lines, word = list(_NUMBER[:2] if few else _NUMBER), "if"
+            lines, word = list(_NUMBER), "if"
             for number, branch in enumerate(kind.inner):
                 lines += [f"{word} b == {2 * number}:", *_indented(self._value(branch, assign, nested=nested, nulls=nulls))]
                 word = "elif"
-            return [*lines, "else: no_branch(b)" if few else "else: raise Refused"]
+            return [*lines, "else: raise Refused"]
         return [f"x, p = {self._function(kind)}(v, p, n)", assign.format("x")]
 
     def _constant(self, value: Any) -> str:

@@ -17,6 +17,7 @@ from schemas.bins import (
     LIST_ORDERED,
     MAP_KEY_ORDERED,
     MAP_KEY_VALUE_ORDERED,
+    NULL_TYPE,
     GeoJson,
     Hll,
     KeyOrderedMap,
@@ -179,6 +180,7 @@ _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
     (KeyOrderedMap, MAP_KEY_ORDERED, _each(lambda value: _json(dict(value)))),
     (KeyValueOrderedMap, MAP_KEY_VALUE_ORDERED, _each(lambda value: _json(dict(value)))),
     (GeoJson, "geojson", _each(str)),
+    (type(None), NULL_TYPE, lambda values: pa.nulls(len(values), _TEXT)),
 )
 """The values of the quick way: their Python type, its name in the normal form, and how a list of them is written there."""
 _CODES = {kind: code for code, (kind, _, _) in enumerate(_KINDS)}

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -56,14 +57,19 @@ def record(name: str, bins: Mapping[str, Any], metadata: str | None = "metadata"
     return {"type": "record", "name": name, "namespace": "shop", "fields": fields}
 
 
-WRITE_MAP: dict[str, Any] = {"type": "map", "values": [*values(3), METADATA]}
+WRITE_MAP: dict[str, Any] = {"type": "map", "values": [*values(2), METADATA]}
 DELETE_SCHEMA = record("Delete", {})
+
+
+@cache
+def _parsed(text: str) -> Any:
+    return fastavro.parse_schema(json.loads(text), named_schemas={})
 
 
 def written(schema: Any, value: Any) -> bytes:
     """A value in Avro binary."""
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema, named_schemas={}), value)
+    fastavro.schemaless_writer(out, _parsed(json.dumps(schema)), value)
     return out.getvalue()
 
 
@@ -90,14 +96,16 @@ def as_map(event: ChangeEvent) -> bytes:
     """A write by WRITE_MAP, a delete by DELETE_SCHEMA."""
     if event.op != WRITE:
         return written(DELETE_SCHEMA, {"metadata": metadata(event)})
-    return written(WRITE_MAP, {**{name: plain(value) for name, value in event.bins.items()}, "metadata": metadata(event)})
+    return written(WRITE_MAP, {**{name: plain(value) for name, value in event.bins.items()}, "metadata": ("Metadata", metadata(event))})
 
 
 class MemorySchemas:
     """A SchemaSource of texts by id, which counts the questions. down: raised instead of an answer."""
 
     def __init__(self, schemas: Mapping[int, Any]) -> None:
-        self.texts = {schema_id: schema if isinstance(schema, str) else json.dumps(schema) for schema_id, schema in schemas.items()}
+        self.texts = {
+            schema_id: schema if isinstance(schema, str) else json.dumps(schema) for schema_id, schema in schemas.items()
+        }
         self.asked: list[int] = []
         self.down: Exception | None = None
 

@@ -17,6 +17,7 @@ from schemas.xdr.arrow import events_from_arrow
 from schemas.xdr.columns import DECODED
 from schemas.xdr.normal_form import Read
 from schemas.xdr.reader import Events, Reader
+from schemas.xdr.schema_source import SchemaSource
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "xdr"
 FIELDS = ("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s", "bins")
@@ -61,10 +62,13 @@ def as_messages(values: Sequence[bytes | None], keys: Sequence[bytes | None] | N
 
 
 def read_all_ways(
-    values: Sequence[bytes | None], options: DecodeOptions, keys: Sequence[bytes | None] | None = None
+    values: Sequence[bytes | None],
+    options: DecodeOptions,
+    keys: Sequence[bytes | None] | None = None,
+    schemas: SchemaSource | None = None,
 ) -> tuple[list[Read], Events]:
     """What the thorough reader says of each message, and the events; asserts that events and table say just that, too."""
-    reader = Reader(options)
+    reader = Reader(options, schemas)
     messages = as_messages(values, keys)
     apart = [reader.read(value, key) for value, key in zip(values, messages.column("key").to_pylist(), strict=True)]
     readings = [reading for several in apart for reading in several]
