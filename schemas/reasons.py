@@ -28,26 +28,27 @@ _REASONS = (
     ),
     Reason(
         "D102",
-        "not JSON",
-        "The bytes are not one JSON object, or not UTF-8.",
-        "Set the connector to JSON or flat JSON, let nothing else write to the topic, and look for limits that cut messages.",
+        "not a message of this format",
+        "The bytes are not one whole JSON object in UTF-8 or, in message-pack, not one whole MessagePack message of version 1.",
+        "Make the flow's `source.format` what the connector is set to, let nothing else write to the topic, and look for limits "
+        "that cut messages.",
     ),
     Reason(
         "D103",
         "no metadata",
-        "The message has no usable metadata: `msg`, `key` or the metadata object is missing.",
+        "The message has no usable metadata: `msg`, `key`, the payload or the metadata object is missing.",
         "Make the flow's `source.format` and, for flat-json, `source.metadata_key` what the connector is set to.",
     ),
     Reason(
         "D104",
         "unknown event kind",
-        "`msg` is neither write nor delete.",
+        "`msg` is neither write nor delete; in message-pack the type neither 1 nor 2.",
         "Find who wrote the message: the connector, or a transform on the way, must give `msg` as write or delete.",
     ),
     Reason(
         "D105",
         "bad identity",
-        "Namespace missing, key not four parts, or digest not 20 bytes of Base64.",
+        "Namespace missing, key not four parts, or digest not 20 bytes (in JSON: of Base64).",
         "Find who wrote the message, or what rewrites it on the way: it must keep namespace, key and digest as they were.",
     ),
     Reason(
@@ -91,6 +92,25 @@ _REASONS = (
         "two schemas fit",
         "The bytes are a whole message of the write schema and of the delete schema, and nothing in them says which of the two.",
         "Give the schemas a metadata member, or make them differ: a message of plain Avro does not name its schema.",
+    ),
+    Reason(
+        "D113",
+        "user key contradicts digest",
+        "The digest of set and user key is not the event's digest: either may be damaged, or a transform has rewritten one.",
+        "Find what rewrites set, user key or digest on the way. Where it is meant so, `policies.user_key` of the record type takes "
+        "the event without its key (drop) or with it (trust).",
+    ),
+    Reason(
+        "D114",
+        "two bins of one name",
+        "By the flow's `rename`, two of the message's bins would be the same bin.",
+        "Make `rename` of the record type what the connector's `bin-transforms` are.",
+    ),
+    Reason(
+        "D115",
+        "bin missing",
+        "A bin that the flow declares as not nullable is not in the message, or null.",
+        "Find out whether the source has such records: then declare the bin nullable, or set `policies.missing_bin` to null.",
     ),
     Reason(
         "D201",

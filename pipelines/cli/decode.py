@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from schemas.xdr.metadata import Metadata
     from schemas.xdr.normal_form import Read
     from schemas.xdr.options import DecodeOptions
 
 DEAD = 1
+_OF_LINES = ("json", "flat-json", "auto")
 _SAID_BY_FLOW = {"message_format": "--format", "metadata_key": "--metadata-key"}
 """Options a flow replaces, by their parameters."""
 
@@ -23,6 +25,7 @@ class Format(StrEnum):
 
     JSON = "json"
     FLAT_JSON = "flat-json"
+    MESSAGE_PACK = "message-pack"
 
 
 def decode(
@@ -31,13 +34,17 @@ def decode(
     message_format: Annotated[Format, typer.Option("--format", help="The connector's value encoding.")] = Format.JSON,
     key_file: Annotated[
         Path | None,
-        typer.Option("--key-file", metavar="K", help="The message's Kafka key, as its bytes are; it is shown beside the event."),
+        typer.Option(
+            "--key-file",
+            metavar="K",
+            help="The message's Kafka key, as its bytes are; it and the identity it holds are shown beside the event.",
+        ),
     ] = None,
     metadata_key: Annotated[str, typer.Option(help="flat-json: the member that holds the metadata.")] = "metadata",
     flow: Annotated[
         Path | None, typer.Option(help="Read as this flow does: format, metadata key, declared bins; not beside those options.")
     ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="Every line of FILE is a message.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Every line of FILE is a message; JSON only.")] = False,
 ) -> None:
     """Show how a message is read: the event as JSON with types, or why it would be a dead letter, where, and what to do.
 
@@ -46,18 +53,26 @@ def decode(
     Exit status 0 when every message can be read, 1 when one would be a dead letter, 2 when a file is missing or options
     contradict each other.
     """
+    from schemas.errors import ConfigError
     from schemas.xdr.reader import Reader
 
     if flow:
         _require_alone(context)
-    reader = Reader(_options(message_format.value, metadata_key, flow))
+    options = _options(message_format.value, metadata_key, flow)
+    if lines and options.format not in _OF_LINES:
+        raise ConfigError(
+            "E101",
+            f"--lines is for JSON: a message of the format {options.format} may hold any byte, the end of a line too",
+            remedy="Decode one file a message.",
+        )
+    reader = Reader(options)
     kafka_key = _bytes(key_file) if key_file else None
-    key = {} if kafka_key is None else {"kafka_key": _text(kafka_key)}
+    key = {} if kafka_key is None else {"kafka_key": _text(kafka_key), "kafka_key_identity": _key_identity(kafka_key)}
     dead = False
-    for value in _messages(file, lines):
+    for value in _messages(file, lines, options.format in _OF_LINES):
         for read in reader.read(value, kafka_key):
             dead = dead or read.error is not None
-            typer.echo(json.dumps({**_shown(read), **key}, indent=None if lines else 2, ensure_ascii=False))
+            typer.echo(json.dumps({**shown(read), **key}, indent=None if lines else 2, ensure_ascii=False))
     if dead:
         raise typer.Exit(DEAD)
 
@@ -77,10 +92,11 @@ def _require_alone(context: typer.Context) -> None:
         )
 
 
-def _messages(file: str, lines: bool) -> list[bytes]:
+def _messages(file: str, lines: bool, text: bool) -> list[bytes]:
     data = sys.stdin.buffer.read() if file == "-" else _bytes(Path(file))
     if not lines:
-        return [data.removesuffix(b"\n")]
+        # The newline at the end of JSON text is an editor's; after anything else it is a byte of the message.
+        return [data.removesuffix(b"\n") if text and data.lstrip()[:1] in (b"{", b"[") else data]
     return [line for line in data.split(b"\n") if line.strip()]
 
 
@@ -107,7 +123,27 @@ def _text(data: bytes) -> str | dict[str, str]:
         return {"base64": b64encode(data).decode()}
 
 
-def _shown(read: "Read") -> dict[str, Any]:
+def _key_identity(key: bytes) -> dict[str, Any]:
+    """Whose key it is, or why that cannot be said."""
+    from schemas.xdr.keys import read_key
+    from schemas.xdr.problem import Undecodable
+
+    try:
+        return _identity(read_key(key))
+    except Undecodable as problem:
+        return {"none": problem.detail}
+
+
+def _identity(said: "Metadata") -> dict[str, Any]:
+    return {
+        "namespace": said.namespace,
+        "set": said.set,
+        "digest": b64encode(said.digest or b"").decode(),
+        "user_key": dict(zip(("type", "value"), said.user_key, strict=True)) if said.user_key else None,
+    }
+
+
+def shown(read: "Read") -> dict[str, Any]:
     """The event with types, or the dead letter."""
     if read.error is not None:
         from schemas.reasons import REASONS
@@ -122,13 +158,11 @@ def _shown(read: "Read") -> dict[str, Any]:
             "remedy": reason.remedy,
         }
     said = read.metadata
-    event: dict[str, Any] = {"op": said.op, "namespace": said.namespace, "set": said.set}
-    event["digest"] = b64encode(said.digest or b"").decode()
-    event["user_key"] = dict(zip(("type", "value"), said.user_key, strict=True)) if said.user_key else None
+    event: dict[str, Any] = {"op": said.op, **_identity(said)}
     event |= {"gen": said.gen, "lut_ms": said.lut_ms, "exp_s": said.exp_s, "durable": said.durable}
     if read.bins is not None:
         event["bins"] = {name: {"type": kind, "value": text} for name, kind, text in read.bins}
     return event
 
 
-__all__ = ["decode"]
+__all__ = ["decode", "shown"]

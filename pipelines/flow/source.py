@@ -60,7 +60,9 @@ class Source(StrictModel):
 
     bootstrap_servers: Texts = Field(min_length=1, description="Kafka brokers, host:port.", examples=[["127.0.0.1:9092"]])
     topics: Texts = Field(min_length=1, description="Topics to read, by name.", examples=[["xdr.payments"]])
-    format: Literal["json", "flat-json"] = Field(default="json", description="Encoding of the messages, as the connector is set.")
+    format: Literal["json", "flat-json", "message-pack"] = Field(
+        default="json", description="Encoding of the messages, as the connector is set."
+    )
     metadata_key: Text | None = Field(
         default=None,
         description="Name of the metadata object in flat JSON, as the connector is set; `metadata` when absent. flat-json only.",

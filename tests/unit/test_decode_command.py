@@ -14,6 +14,8 @@ from schemas.xdr import reader
 from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Read
 from schemas.xdr.options import DecodeOptions
+from tests.support.events import write
+from tests.support.message_pack import message_pack, pack
 from tests.support.spark import ROOT
 
 FLOW = ROOT / "examples" / "payments.yaml"
@@ -107,6 +109,32 @@ def test_a_kafka_key_is_shown_beside_the_event(
         assert cli.main(["decode", message, "--key-file", str(tmp_path / "key")]) == 0
         shown.append(json.loads(capsys.readouterr().out)["kafka_key"])
     assert shown == ["A-1001", {"base64": "/wA="}]
+
+
+def test_the_identity_in_a_kafka_key_is_shown_or_why_there_is_none(
+    readers: Readers, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    digest = "AAECAwQFBgcICQoLDA0ODxAREhM="
+    for key in (b'["shop","orders","%s",77]' % digest.encode(), pack(["shop", None, bytes(range(20)), None]), b"A-1001"):
+        (tmp_path / "key").write_bytes(key)
+        assert cli.main(["decode", message, "--key-file", str(tmp_path / "key")]) == 0
+        shown.append(json.loads(capsys.readouterr().out)["kafka_key_identity"])
+    assert shown == [
+        {"namespace": "shop", "set": "orders", "digest": digest, "user_key": {"type": "int", "value": "77"}},
+        {"namespace": "shop", "set": None, "digest": digest, "user_key": None},
+        {"none": "the Kafka key is 6 bytes of something else than an identity in JSON or MessagePack"},
+    ]
+
+
+def test_a_binary_message_may_end_as_a_line_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = write("k", 1, bins={"ten": 10})
+    assert message_pack(event).endswith(b"\n")
+    (tmp_path / "m").write_bytes(message_pack(event))
+    assert cli.main(["decode", str(tmp_path / "m"), "--format", "message-pack"]) == 0
+    assert json.loads(capsys.readouterr().out)["bins"] == {"ten": {"type": "int", "value": "10"}}
+    assert cli.main(["decode", str(tmp_path / "m"), "--format", "message-pack", "--lines"]) == 2
+    assert "[E101] --lines is for JSON" in capsys.readouterr().err
 
 
 def test_no_spark_is_started(message: str) -> None:
