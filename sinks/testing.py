@@ -4,12 +4,16 @@ They ship with the interface, so that steps and lanes can be tested without a cl
 something to disagree with.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from schemas.errors import InDoubt, MillraceError, Retryable
 from schemas.events import DELETE, ChangeEvent
+from sinks.aerospike.config import ClientConfig, MirrorConfig
+from sinks.aerospike.merge import join
+from sinks.aerospike.partial_item import ABSENT, Replica, partial_items
 from sinks.aerospike.rank import is_older_rank, rank_of
 from sinks.contract import (
     APPLIED,
@@ -73,6 +77,45 @@ class MemorySink:
         """Nothing to release."""
 
 
+@dataclass
+class PartialMemorySink:
+    """The contract in memory for images of some bins, or none: each bin's newest version wins; nothing is forgotten."""
+
+    name: str = "memory"
+    records: dict[bytes, Replica] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Always ready."""
+
+    def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+        """Apply `events`; see `sinks.contract.RecordSink.write`."""
+        outcomes: list[Outcome | None] = [None] * len(events)
+        batch = f"{fence.epoch}/{fence.batch_id}"
+        config = MirrorConfig(self.name, ClientConfig(()), "memory", image="partial")
+        for item in partial_items(events, config, outcomes):
+            digest = item.said[0].prepared.event.digest
+            stored = item.record = self.records.get(digest, ABSENT)
+            item.judge(stored.state, batch)
+            for one, outcome in zip(item.said, item.outcomes or (), strict=True):
+                outcomes[one.prepared.index] = outcome
+            total, values = stored.state, dict(stored.values or {})
+            for one in item.said:
+                brought = join(total, one.state)
+                values.update({n: one.prepared.event.bins[n] for n, cell in brought.cells.items() if total.cells.get(n) != cell})
+                total = brought
+            self.records[digest] = Replica(True, total, 0, batch, tuple(item.applied(stored, batch)), values)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def visible(self) -> dict[bytes, dict[str, Any]]:
+        """What a reader sees: bins by digest, records that are deleted or have expired absent."""
+        now_s = time.time()
+        alive = {digest: found for digest, found in self.records.items() if found.state.alive(now_s)}
+        return {digest: {name: (found.values or {})[name] for name in found.state.shown()} for digest, found in alive.items()}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 class Fault(NamedTuple):
     """One scripted failure: apply the first `applied` events, then raise Retryable, or InDoubt when `in_doubt`."""
 
@@ -120,4 +163,4 @@ def _outranks(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return is_older_rank(b[0], a[0]) or (a[0] == b[0] and a[1] > b[1])
 
 
-__all__ = ["Fault", "FaultySink", "MemorySink"]
+__all__ = ["Fault", "FaultySink", "MemorySink", "PartialMemorySink"]
