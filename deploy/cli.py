@@ -16,7 +16,7 @@ from deploy import doctor
 from deploy.demo import cli as demo
 from deploy.local import cli as local
 from deploy.simulate import cli as simulate
-from pipelines.cli import decode, explain, ledger, reconcile, run, schemas, validate
+from pipelines.cli import dead_letters, decode, explain, ledger, reconcile, run, schemas, validate
 from schemas.errors import ConfigError, InDoubt, MillraceError, Retryable, Terminal
 
 EXIT_CODES: dict[type[MillraceError], int] = {ConfigError: 2, Retryable: 3, InDoubt: 3, Terminal: 4}
@@ -40,6 +40,7 @@ app.command("ledger")(ledger.ledger)
 app.command("reconcile")(reconcile.reconcile)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.add_typer(dead_letters.app)
 app.add_typer(local.app)
 app.add_typer(simulate.app)
 app.add_typer(schemas.app)

@@ -1,6 +1,5 @@
 """Dead letters by name: what a letter is known by, and how it ends."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -79,9 +78,4 @@ def state_of(fates: Fates, versioned: frozenset[str]) -> LetterState:
     return LetterState.SUPERSEDED if Fate.SUPERSEDED in guarded and not shown else LetterState.REPLAYED
 
 
-def spoken(at: datetime | None) -> str:
-    """A time of the tables for people: UTC, to the second."""
-    return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
-
-
-__all__ = ["DECODE", "Fate", "Fates", "LetterId", "LetterState", "REPLAY_LANE", "spoken", "state_of"]
+__all__ = ["DECODE", "Fate", "Fates", "LetterId", "LetterState", "REPLAY_LANE", "state_of"]
