@@ -20,7 +20,7 @@ from urllib3.exceptions import (
 )
 
 from schemas.errors import ConfigError
-from schemas.xdr.registry_options import RegistryOptions
+from schemas.xdr.registry_options import RegistryOptions, sendable
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 NOT_FOUND_CODES = frozenset({40401, 40402, 40403})
@@ -64,6 +64,7 @@ class Connections:
         self._urls = [url.rstrip("/") for url in options.urls]
         self._headers = {"Accept": f"{CONTENT_TYPE}, application/json", "User-Agent": "millrace", **_authorization(options)}
         timeout_s = options.timeout_ms / 1000
+        self._shows_certificate = options.certificate_file is not None
         self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
         self._pool = urllib3.PoolManager(
             ssl_context=_tls(options) if any(url.startswith("https:") for url in self._urls) else None,
@@ -99,11 +100,16 @@ class Connections:
         except SSLError as error:
             raise self._tls_problem(url, error) from None
         except HTTPError as error:
-            raise NoAnswer(_words(error)) from None
+            raise NoAnswer(_words(error) or self._broken(url, type(error).__name__)) from None
         if response.status in (401, 403):
             why = "the login is not valid" if response.status == 401 else "the user has no right to this"
             raise ConfigError("E152", f"the schema registry answers {response.status}: {why}", address=url)
         return _judged(url, response.status, response.data)
+
+    def _broken(self, url: str, how: str) -> str:
+        """A connection that ended by itself: a server that misses the client's certificate may just close it."""
+        hint = "; does it ask for a client's certificate?" if url.startswith("https:") and not self._shows_certificate else ""
+        return f"the connection broke off ({how}){hint}"
 
     def _tls_problem(self, url: str, error: SSLError) -> Exception:
         cause: object = error.args[0] if error.args else error
@@ -113,7 +119,7 @@ class Connections:
         elif any(word in reason.upper() for word in _REFUSED_TLS):
             why = f"TLS is refused ({reason})"
         else:
-            return NoAnswer(f"TLS broke off ({reason})")
+            return NoAnswer(self._broken(url, reason))
         return ConfigError("E152", f"no TLS connection to the schema registry: {why}", address=url)
 
 
@@ -146,11 +152,6 @@ def _authorization(options: RegistryOptions) -> dict[str, str]:
     return {}
 
 
-def sendable(token: str) -> bool:
-    """Whether a bearer token can be sent in a header: visible ASCII characters, at least one."""
-    return bool(token) and all("!" <= character <= "~" for character in token)
-
-
 def _tls(options: RegistryOptions) -> ssl.SSLContext:
     file = options.ca_file
     try:
@@ -165,8 +166,8 @@ def _tls(options: RegistryOptions) -> ssl.SSLContext:
     return context
 
 
-def _words(error: HTTPError) -> str:
-    """A failed request in few words; never its headers."""
+def _words(error: HTTPError) -> str | None:
+    """Why there is no connection or no answer, in few words; None when a connection broke off."""
     if isinstance(error, NameResolutionError):
         return "the host's name is not known"
     if isinstance(error, NewConnectionError):
@@ -175,7 +176,7 @@ def _words(error: HTTPError) -> str:
         return "no connection in time"
     if isinstance(error, ReadTimeoutError):
         return "no answer in time"
-    return f"the connection broke off ({type(error).__name__})"
+    return None
 
 
-__all__ = ["Answer", "Connections", "NoAnswer", "sendable"]
+__all__ = ["Answer", "Connections", "NoAnswer"]

@@ -144,6 +144,7 @@ def secrets_of(flow: Flow) -> list[str]:
     topic = flow.dead_letters.topic
     options = (*flow.source.options.values(), *flow.spark.conf.values(), *(topic.options.values() if topic else ()))
     found = [value.reveal() for value in options if isinstance(value, Secret)]
+    found += [secret.reveal() for secret in (flow.source.registry.secrets() if flow.source.registry else ())]
     clusters = [output for output in flow.all_outputs().values() if isinstance(output, AerospikeMirror)]
     for cluster in (*clusters, *([flow.reconcile.source] if flow.reconcile else [])):
         found += [secret.reveal() for secret in (cluster.password, cluster.tls.keyfile_password) if secret]

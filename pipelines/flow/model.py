@@ -175,6 +175,7 @@ class Flow(StrictModel):
             wrapped_in=self.source.wrapped_in,
             image=self.source.image,
             records=tuple(entry.record_type() for entry in self.records),
+            registry=self.source.registry.client_options() if self.source.registry else None,
         )
 
     def reader_options(self, lane: str) -> dict[str, str]:

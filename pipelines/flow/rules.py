@@ -9,6 +9,7 @@ from pipelines.flow.locations import inside, same_place
 from pipelines.flow.outputs import DeltaHistory
 from pipelines.flow.places import Loc, dotted
 from pipelines.flow.record_rules import broken_in_record_type
+from pipelines.flow.registry_rules import registry_fits_format, registry_options_agree
 from pipelines.flow.rule import Broken, Rule, placed_outputs
 from pipelines.flow.source import REFUSED_OPTIONS
 
@@ -234,6 +235,8 @@ RULES: tuple[Rule, ...] = (
     mirrors_get_what_they_need,
     reconcile_reads_a_selected_namespace,
     source_options_agree,
+    registry_fits_format,
+    registry_options_agree,
     cluster_options_agree,
     letters_do_not_come_back,
     triggers_are_one_kind,

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from pipelines.flow.base import Int, StrictModel, Text, Texts
+from pipelines.flow.registry import Registry
 from pipelines.flow.secrets import Secret, is_sensitive, secret_from
 
 FAST_ROWS = 20_000
@@ -72,6 +73,7 @@ class Source(StrictModel):
         description="Member of a JSON object in which a custom formatter has put the message as text; absent: messages are not "
         "wrapped. json and flat-json only.",
     )
+    registry: Registry | None = Field(default=None, description="Schema registry, for kafka-avro and auto; see its own table.")
     image: Literal["full", "partial", "none"] = Field(
         default="full", description="What XDR ships of a record: all its bins, only changed ones, or none. A mirror needs full."
     )

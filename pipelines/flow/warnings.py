@@ -28,6 +28,9 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
                 f"bin {bin_name!r} is declared as {' and as '.join(sorted(kinds))}: history tables keep it among the other bins",
                 "Declare one type, or write two flows.",
             )
+    registry = flow.source.registry
+    if registry is not None and registry.secrets() and any(url.startswith("http:") for url in registry.urls):
+        yield Problem(("source", "registry"), "the login to the schema registry is sent in clear", "Use an address with https:.")
     selected = {entry.namespace for entry in flow.records}
     for loc, _, output in placed_outputs(flow):
         if output.type != "aerospike":

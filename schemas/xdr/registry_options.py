@@ -28,4 +28,9 @@ class RegistryOptions:
     unknown_for_ms: int = 10_000
 
 
-__all__ = ["RegistryOptions"]
+def sendable(token: str) -> bool:
+    """Whether a bearer token can stand in a header: visible ASCII characters, at least one."""
+    return bool(token) and all("!" <= character <= "~" for character in token)
+
+
+__all__ = ["RegistryOptions", "sendable"]

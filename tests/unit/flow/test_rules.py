@@ -12,6 +12,7 @@ from tests.unit.flow.flows import HISTORY, MIRROR, changed, valid
 
 M = "lanes/fast/outputs/mirror"
 MIRROR_AT = "lanes.fast.outputs.mirror"
+REGISTRY = "source.registry"
 RECONCILE = {"hosts": ["localhost:3000"], "namespace": "payments"}
 
 
@@ -98,6 +99,57 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ),
     ("source_options_agree", "source/options", {"group.id": "g"}, "source.options.group.id", "each other's partitions"),
     ("source_options_agree", "source/options", {"enable.auto.commit": True}, "source.options.enable.auto.commit", "checkpoint"),
+    ("registry_fits_format", "source/registry", {"urls": ["http://r"]}, "source.registry", "belongs to kafka-avro and auto"),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "http://r", "username": "me"},
+        f"{REGISTRY}.username",
+        "without 'pass",
+    ),
+    ("registry_options_agree", "source/registry", {"urls": "http://r", "password": "x"}, f"{REGISTRY}.password", "without 'user"),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "http://r", "username": "m:e", "password": "x"},
+        f"{REGISTRY}.username",
+        "ends a user name",
+    ),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "http://r", "username": "me", "password": "x", "token": "x"},
+        f"{REGISTRY}.token",
+        "two logins",
+    ),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "http://r", "token": "Bearer x"},
+        f"{REGISTRY}.token",
+        "no HTTP header",
+    ),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "https://r", "key_file": "/k"},
+        f"{REGISTRY}.key_file",
+        "without 'cert",
+    ),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "http://r", "ca_file": "/c"},
+        f"{REGISTRY}.ca_file",
+        "begins with https:",
+    ),
+    (
+        "registry_options_agree",
+        "source/registry",
+        {"urls": "https://r", "ca_file": "/no/c"},
+        f"{REGISTRY}.ca_file",
+        "no file /no/c",
+    ),
     (
         "cluster_options_agree",
         f"{M}/socket_timeout_ms",
