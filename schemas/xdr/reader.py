@@ -15,6 +15,7 @@ import pyarrow as pa
 from schemas.errors import ConfigError
 from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
+from schemas.xdr.auto import Auto
 from schemas.xdr.avro import Avro, quick_avro
 from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns
 from schemas.xdr.flat_json import FlatJson
@@ -78,6 +79,20 @@ FORMATS: dict[str, Callable[[DecodeOptions, SchemaSource | None], Encoding]] = {
     "kafka-avro": _kafka_avro,
 }
 """Encodings by the connector's name of them: a function of the options, and of where writer schemas are asked for by id."""
+
+
+def _auto(options: DecodeOptions, schemas: SchemaSource | None) -> Encoding:
+    """Whatever the flow gives enough to read."""
+    lacking = {"kafka-avro": schemas is None, "avro": options.avro is None}
+    auto = Auto(
+        {name: encoding(options, schemas) for name, encoding in FORMATS.items() if name != AUTO and not lacking.get(name)},
+        options.metadata_key,
+    )
+    return Encoding(auto, auto.quick, auto.parts)
+
+
+AUTO = "auto"
+FORMATS[AUTO] = _auto
 
 
 class Events(NamedTuple):
