@@ -10,6 +10,7 @@ from schemas.events import ChangeEvent
 from sinks.aerospike import AerospikeMirror, partial_steps
 from sinks.aerospike import steps as steps_module
 from sinks.aerospike.merge import State
+from sinks.aerospike.partial_steps import PartialProtocol, PartialStep
 from sinks.aerospike.rank import is_older_rank
 from sinks.contract import Deadline, Fence, Outcome
 
@@ -77,6 +78,33 @@ def without_side_records() -> AbstractContextManager[None]:
     return _replaced(partial_steps, "_needs_side", lambda _: lambda *_: False)
 
 
+def without_stamps() -> AbstractContextManager[None]:
+    """A partial merge writes over whatever has come since it read."""
+    return _replaced(partial_steps, "stamped", lambda _: always_true)
+
+
+def without_looking_again() -> AbstractContextManager[None]:
+    """Who wrote the record does not look whether a delete came in between."""
+    return _after(PartialStep.CREATE, PartialStep.UPDATE, PartialStep.REMOVE)
+
+
+def without_reading_again() -> AbstractContextManager[None]:
+    """Who wrote the side record believes what was read of the record before."""
+    return _after(PartialStep.WRITE_SIDE)
+
+
+def _after(*steps: PartialStep) -> AbstractContextManager[None]:
+    def broken(intact: Callable[..., PartialStep | Outcome]) -> Callable[..., PartialStep | Outcome]:
+        def settle(self: Any, step: PartialStep, item: Any, answer: Any, bins: Any, now_s: float) -> PartialStep | Outcome:
+            found = intact(self, step, item, answer, bins, now_s)
+            took = step in steps and found in (PartialStep.READ_RECORD, PartialStep.LOOK_SIDE)
+            return self._decide(item, now_s) if took else found
+
+        return settle
+
+    return _replaced(PartialProtocol, "settle", broken)
+
+
 class UnguardedMirror(AerospikeMirror):
     """A mirror whose guards let everything through."""
 
@@ -102,6 +130,9 @@ __all__ = [
     "bins_by_record_version",
     "forgetting_removed_bins",
     "without_guards",
+    "without_looking_again",
+    "without_reading_again",
     "without_side_records",
+    "without_stamps",
     "without_tombstones",
 ]
