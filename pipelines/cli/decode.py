@@ -26,6 +26,7 @@ class Format(StrEnum):
     JSON = "json"
     FLAT_JSON = "flat-json"
     MESSAGE_PACK = "message-pack"
+    AUTO = "auto"
 
 
 def decode(

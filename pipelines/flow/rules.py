@@ -123,17 +123,17 @@ def reconcile_reads_a_selected_namespace(flow: "Flow") -> Iterator[Broken]:
 def source_options_agree(flow: "Flow") -> Iterator[Broken]:
     """Options of the source that Spark refuses, or that belong to another format."""
     source = flow.source
-    if source.metadata_key is not None and source.format != "flat-json":
+    if source.metadata_key is not None and source.format not in ("flat-json", "auto"):
         yield Broken(
             ("source", "metadata_key"),
-            f"'source.metadata_key' belongs to flat-json; the format is {source.format!r}",
+            f"'source.metadata_key' belongs to flat-json and auto; the format is {source.format!r}",
             "Leave it out, or set format: flat-json.",
             (("source", "format"),),
         )
-    if source.wrapped_in is not None and source.format not in ("json", "flat-json"):
+    if source.wrapped_in is not None and source.format not in ("json", "flat-json", "auto"):
         yield Broken(
             ("source", "wrapped_in"),
-            f"'source.wrapped_in' belongs to json and flat-json; the format is {source.format!r}",
+            f"'source.wrapped_in' belongs to json, flat-json and auto; the format is {source.format!r}",
             "Leave it out: messages of other formats are not wrapped.",
             (("source", "format"),),
         )

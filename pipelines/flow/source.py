@@ -61,17 +61,19 @@ class Source(StrictModel):
 
     bootstrap_servers: Texts = Field(min_length=1, description="Kafka brokers, host:port.", examples=[["127.0.0.1:9092"]])
     topics: Texts = Field(min_length=1, description="Topics to read, by name.", examples=[["xdr.payments"]])
-    format: Literal["json", "flat-json", "message-pack"] = Field(
-        default="json", description="Encoding of the messages, as the connector is set."
+    format: Literal["json", "flat-json", "message-pack", "auto"] = Field(
+        default="json",
+        description="Encoding of the messages, as the connector is set; auto decides for each message by its bytes.",
     )
     metadata_key: Text | None = Field(
         default=None,
-        description="Name of the metadata object in flat JSON, as the connector is set; `metadata` when absent. flat-json only.",
+        description="Name of the metadata object in flat JSON, as the connector is set; `metadata` when absent. flat-json and "
+        "auto only.",
     )
     wrapped_in: Text | None = Field(
         default=None,
         description="Member of a JSON object in which a custom formatter has put the message as text; absent: messages are not "
-        "wrapped. json and flat-json only.",
+        "wrapped. json, flat-json and auto only.",
     )
     registry: Registry | None = Field(default=None, description="Schema registry, for kafka-avro and auto; see its own table.")
     image: Literal["full", "partial", "none"] = Field(

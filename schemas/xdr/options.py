@@ -7,7 +7,7 @@ from typing import Literal
 from schemas.bins import BinType
 from schemas.xdr.registry_options import RegistryOptions
 
-Format = Literal["json", "flat-json", "message-pack", "avro", "kafka-avro"]
+Format = Literal["json", "flat-json", "message-pack", "avro", "kafka-avro", "auto"]
 Image = Literal["full", "partial", "none"]
 
 
