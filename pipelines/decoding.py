@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from pipelines.schema_registry import SchemaRegistry
+from pipelines.worker_errors import failing_with_words
 from schemas.events import EVENT_DDL
 from schemas.xdr.columns import DECODED
 from schemas.xdr.options import DecodeOptions
@@ -87,8 +88,8 @@ class Decoding:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Messages in, rows of DECODED_DDL out."""
-        reader = reader_of(self.options)
-        with collector_paused():
+        with failing_with_words(), collector_paused():
+            reader = reader_of(self.options)
             for batch in batches:
                 yield _rows(batch, reader)
 

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.decoding import decoded
 from pipelines.outputs import Account
+from pipelines.worker_errors import workers_errors_raised
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence
 from sinks.delta.dead_letters import DeadLetters
@@ -18,14 +19,31 @@ class LaneLetters:
 
     owner:  whether messages that cannot be decoded are this lane's to keep; every lane counts them, one keeps them.
     options: how the messages are read; the encoding is kept with each letter so that it can be read again later.
+    limits:  how many are too many; topic: where each letter is sent, too.
     """
 
-    def __init__(self, table: DeadLetters, lane: str, options: DecodeOptions, *, owner: bool) -> None:
+    def __init__(
+        self,
+        table: DeadLetters,
+        lane: str,
+        options: DecodeOptions,
+        *,
+        owner: bool,
+        limits: LetterLimits | None = None,
+        topic: LetterTopic | None = None,
+    ) -> None:
         self._table = table
         self._lane = lane
         self._options = options
         self._format = options.format
         self._owner = owner
+        self._limits = limits
+        self._topic = topic
+
+    def require_few(self, frame: DataFrame, fence: Fence, accounts: Mapping[str, Account]) -> None:
+        """Raise Terminal E450 when the batch has more dead letters than the flow allows; or tell. To be asked before `append`."""
+        if self._limits is not None:
+            self._limits.require(fence.batch_id, accounts, partial(self._commonest, frame, accounts))
 
     def append(self, frame: DataFrame, fence: Fence, accounts: Mapping[str, Account]) -> None:
         """Append what the batch owes; does nothing, and costs nothing, for a batch without dead letters.
@@ -33,19 +51,34 @@ class LaneLetters:
         frame: the batch's messages; read once more only when undecoded ones did not come back with an account.
         """
         undecoded: pa.Table | None = None
+        appended = False
         for output, account in accounts.items():
             if account.letters is None:
                 continue
             rejected = account.letters.filter(account.letters.column("rejected"))
             self._table.append(rejected, lane=self._lane, output=output, fence=fence, format=self._format)
+            appended = appended or rejected.num_rows > 0
             if undecoded is None and rejected.num_rows < account.letters.num_rows:
                 undecoded = account.letters.filter(pc.invert(account.letters.column("rejected")))
-        if not self._owner or not any(account.undecoded for account in accounts.values()):
-            return
-        if undecoded is not None:
-            self._table.append(undecoded, lane=self._lane, output=None, fence=fence, format=self._format)
-        else:
-            self._table.append_undecoded(decoded(frame, self._options), lane=self._lane, fence=fence, format=self._format)
+        if self._owner and any(account.undecoded for account in accounts.values()):
+            if undecoded is not None:
+                self._table.append(undecoded, lane=self._lane, output=None, fence=fence, format=self._format)
+            else:
+                self._table.append_undecoded(decoded(frame, self._options), lane=self._lane, fence=fence, format=self._format)
+            appended = True
+        if appended and self._topic is not None:
+            self._topic.send(self._table.of_batch(self._lane, fence))
+
+    def _commonest(self, frame: DataFrame, accounts: Mapping[str, Account]) -> Commonest | None:
+        """The commonest reason; reads the batch once more when undecoded messages did not come back with an account."""
+        held = [account.letters for account in accounts.values() if account.letters is not None]
+        undecoded = max((account.undecoded for account in accounts.values()), default=0)
+        if not undecoded or any(not pc.all(letters.column("rejected")).as_py() for letters in held):
+            return commonest_of(held)
+        place = F.struct("topic", "partition", "offset", F.col("error")["detail"].alias("detail"))
+        dead = decoded(frame, self._options).filter(F.col("error").isNotNull()).groupBy(F.col("error")["code"].alias("code"))
+        rows = dead.agg(F.count("*").alias("letters"), F.min(place).alias("place")).select("code", "letters", "place.*")
+        return commonest_of(held, [row.asDict() for row in rows.collect()])
 
 
 __all__ = ["LaneLetters"]

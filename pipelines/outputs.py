@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pipelines.decoding import Decoding
 from pipelines.failpoints import Victims
 from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report
+from pipelines.worker_errors import workers_errors_raised
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
 from sinks.delta.history import DeltaHistory
@@ -110,9 +111,10 @@ class HistoryOutput:
         return self.table.name
 
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
-        """Append the batch's events. Raises as DeltaHistory.write."""
+        """Append the batch's events. Raises as DeltaHistory.write, and what a worker raised."""
         started = time.monotonic()
-        counts = self.table.write(frame, fence, Decoding(pickle.dumps(self.options)))
+        with workers_errors_raised():
+            counts = self.table.write(frame, fence, Decoding(pickle.dumps(self.options)))
         return Account(
             messages=counts.messages,
             rows=counts.rows_read,

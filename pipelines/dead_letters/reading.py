@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines.decoding import MESSAGE, Decoding
+from pipelines.worker_errors import workers_errors_raised
 from schemas.letters import LetterId
 from schemas.xdr.options import DecodeOptions
 from sinks.delta.letter_keys import LetterKey
@@ -78,7 +79,9 @@ def _decoded(messages: Mapping[Message, Letter], options: DecodeOptions) -> pa.R
         for message, letter in messages.items()
     ]
     batch = pa.RecordBatch.from_pylist(given, schema=pa.schema([(name, _KINDS[name]) for name in MESSAGE]))
-    return pa.Table.from_batches(list(Decoding(pickle.dumps(options))(iter([batch])))).combine_chunks().to_batches()[0]
+    with workers_errors_raised():
+        rows = list(Decoding(pickle.dumps(options))(iter([batch])))
+    return pa.Table.from_batches(rows).combine_chunks().to_batches()[0]
 
 
 def _bytes(content: Mapping[str, Any]) -> tuple[bytes | None, bytes | None]:

@@ -14,7 +14,7 @@ from schemas.events import DELETE, ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
 from schemas.xdr.avro import problem_of
 from schemas.xdr.normal_form import Read
-from schemas.xdr.options import AvroSchemas
+from schemas.xdr.options import AvroSchemas, Policies
 from schemas.xdr.reader import Reader
 from tests.support.avro_messages import DELETE_SCHEMA, KEY, WRITE_MAP, as_map, metadata, record, written
 from tests.support.decode import comparable, exact, plain, read_all_ways
@@ -55,7 +55,7 @@ def said(reading: Read) -> str:
     return ": ".join(reading.error)
 
 
-TAKEN = tuple(RecordType(namespace, None, DECLARED) for namespace in ("shop", "ü"))
+TAKEN = tuple(RecordType(namespace, None, DECLARED, policies=Policies(user_key="trust")) for namespace in ("shop", "ü"))
 
 
 @RUNS
