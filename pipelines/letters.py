@@ -1,17 +1,21 @@
 """Dead letters of a lane's batch: what its sinks refused, and, in the lane that owns them, what could not be decoded."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines.decoding import decoded
+from pipelines.letter_limits import Commonest, LetterLimits, commonest_of
 from pipelines.outputs import Account
 from pipelines.worker_errors import workers_errors_raised
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence
 from sinks.delta.dead_letters import DeadLetters
+from sinks.kafka_letters import LetterTopic
 
 
 class LaneLetters:
@@ -64,7 +68,9 @@ class LaneLetters:
             if undecoded is not None:
                 self._table.append(undecoded, lane=self._lane, output=None, fence=fence, format=self._format)
             else:
-                self._table.append_undecoded(decoded(frame, self._options), lane=self._lane, fence=fence, format=self._format)
+                with workers_errors_raised():
+                    rows = decoded(frame, self._options)
+                    self._table.append_undecoded(rows, lane=self._lane, fence=fence, format=self._format)
             appended = True
         if appended and self._topic is not None:
             self._topic.send(self._table.of_batch(self._lane, fence))
@@ -78,7 +84,8 @@ class LaneLetters:
         place = F.struct("topic", "partition", "offset", F.col("error")["detail"].alias("detail"))
         dead = decoded(frame, self._options).filter(F.col("error").isNotNull()).groupBy(F.col("error")["code"].alias("code"))
         rows = dead.agg(F.count("*").alias("letters"), F.min(place).alias("place")).select("code", "letters", "place.*")
-        return commonest_of(held, [row.asDict() for row in rows.collect()])
+        with workers_errors_raised():
+            return commonest_of(held, [row.asDict() for row in rows.collect()])
 
 
 __all__ = ["LaneLetters"]

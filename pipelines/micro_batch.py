@@ -10,6 +10,7 @@ messages. What a kill right after each step leaves, and what the replay does:
     4 journal   everything, and the batch's account           as above; the account is written over with the same counts
     5 progress  everything; only Spark's commit file missing  as above
 
+Before step 3 too many dead letters may stop the flow: the batch is then repeated after the repair, as after a kill.
 Each output of the lane is one step 2, in the flow's order. Nothing is skipped on a replay because of the batch id alone.
 """
 
@@ -104,6 +105,7 @@ class MicroBatch:
         try:
             accounts = {output.name: self._apply(output, frame, fence) for output in self._outputs}
             self._failpoints.hit(f"{self._lane}:after_sink", batch_id=batch_id)
+            self._letters.require_few(frame, fence, accounts)
             self._letters.append(frame, fence, accounts)
             self._failpoints.hit(f"{self._lane}:after_letters", batch_id=batch_id)
         finally:

@@ -200,6 +200,7 @@ def _require_startable(flow: Flow, parts: FlowParts, report: Report, stop: StopS
     for lane in flow.lanes:
         require_startable(flow.lane_checkpoint(lane))
     _until_answered(parts.require_tables, report, stop)
+    _until_answered(parts.require_letter_topic, report, stop)
     positions = [lane_position(flow, lane) for lane in flow.lanes]
     broker = broker_of(flow)
     _until_answered(lambda: check_kafka(broker, flow.source.topics, positions, flow.checkpoint), report, stop)

@@ -8,15 +8,18 @@ from pyspark.sql.streaming.query import StreamingQuery
 from checkpoints.journal import Journal
 from checkpoints.layout import read_lane
 from pipelines.failpoints import Failpoints
+from pipelines.flow.dead_letters import topic_client
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
 from pipelines.flow.outputs import DeltaHistory as HistoryOptions
-from pipelines.kafka_offsets import Offsets
+from pipelines.kafka_offsets import Broker, Offsets, client_settings
+from pipelines.letter_limits import LetterLimits
 from pipelines.letters import LaneLetters
 from pipelines.micro_batch import MicroBatch
 from pipelines.outputs import BatchOutput, HistoryOutput, MirrorOutput
 from pipelines.progress import Report
 from pipelines.source import kafka_stream
+from schemas.errors import ConfigError
 from sinks.aerospike.mirror import AerospikeMirror
 from sinks.contract import RecordSink
 from sinks.delta.dead_letters import DeadLetters
@@ -24,6 +27,7 @@ from sinks.delta.guards import require_checkpoint_not_older, require_distinct_wr
 from sinks.delta.history import DeltaHistory
 from sinks.delta.ledger import LedgerTable
 from sinks.delta.transactions import dead_letters_writer, ledger_writer, read_log
+from sinks.kafka_letters import LetterTopic
 
 AVAILABLE_NOW = {"availableNow": True}
 
@@ -68,6 +72,12 @@ class FlowParts:
         for table in tables:
             table.prepare()
 
+    def require_letter_topic(self) -> None:
+        """Refuse (ConfigError E150) a topic for dead letters that is not there. Raises Retryable E220, ConfigError E151."""
+        topic = self.flow.dead_letters.topic
+        if topic is not None and topic.name not in Broker(self._letter_client()).partitions([topic.name]):
+            raise ConfigError("E150", f"the topic for dead letters does not exist: {topic.name}", topic=topic.name)
+
     def micro_batch(
         self,
         lane: str,
@@ -83,7 +93,14 @@ class FlowParts:
             lane=lane,
             checkpoint=self.flow.lane_checkpoint(lane),
             outputs=self._outputs(lane, owner, failpoints),
-            letters=LaneLetters(self.letters, lane, self.flow.decode_options(), owner=owner),
+            letters=LaneLetters(
+                self.letters,
+                lane,
+                self.flow.decode_options(),
+                owner=owner,
+                limits=LetterLimits(self.flow.dead_letters.limits, lane, report),
+                topic=self._letter_topic(),
+            ),
             journal=self.journal,
             require_lease=require_lease,
             report=report,
@@ -105,6 +122,15 @@ class FlowParts:
             return writer.option("checkpointLocation", self.flow.lane_checkpoint(lane)).trigger(**trigger).start()
 
         return start
+
+    def _letter_client(self) -> dict[str, str]:
+        topic = self.flow.dead_letters.topic
+        assert topic is not None
+        return client_settings(*topic_client(topic, self.flow.source.client_options()))
+
+    def _letter_topic(self) -> LetterTopic | None:
+        topic = self.flow.dead_letters.topic
+        return None if topic is None else LetterTopic(topic.name, self._letter_client(), topic.timeout_s)
 
     def _outputs(self, lane: str, owner: bool, failpoints: Failpoints) -> list[BatchOutput]:
         reading = self.flow.decode_options()

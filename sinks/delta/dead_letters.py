@@ -22,7 +22,7 @@ from schemas.xdr.guess import guess
 from sinks.contract import Fence
 from sinks.delta.append import append_frame, append_rows, path_lock
 from sinks.delta.ddl import delta_schema
-from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
+from sinks.delta.table import TableContract, create_if_absent, open_table, require_contract, table_path
 from sinks.delta.transactions import Txn, app_id, dead_letters_writer, stored_version
 
 CONTRACT = TableContract(
@@ -106,6 +106,15 @@ class DeadLetters:
                     return
             append_frame(letters, self.path, txn, grow=self._grow)
             self._grow = False
+
+    def of_batch(self, lane: str, fence: Fence) -> Iterator[dict[str, Any]]:
+        """All letters of a batch of a lane that are in the table, few at a time, by their columns."""
+        dataset = open_table(self.path, self._storage_options).to_pyarrow_dataset()
+        of_batch = (pc.field("batch_id") == fence.batch_id) & (pc.field("epoch") == fence.epoch)
+        of_lane = (pc.field("flow") == self.flow) & (pc.field("lane") == lane)
+        scanner = dataset.scanner(filter=of_batch & of_lane, batch_size=256, batch_readahead=1, fragment_readahead=1)
+        for batch in scanner.to_batches():
+            yield from batch.to_pylist()
 
     def _origin(self, lane: str, output: str | None, fence: Fence, format: str) -> dict[str, Any]:
         return {
