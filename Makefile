@@ -9,6 +9,8 @@ PACKAGES := .venv/.packages-installed
 SPARK_JARS := $(JARS)/.spark-resolved
 KAFKA_JARS := $(JARS)/.kafka-resolved
 CLASSES := $(JARS)/.classes-archived
+# Apart from READY: 109 MB that only tests and `millrace local up --registry` need.
+REGISTRY_JARS := $(JARS)/.registry-fetched
 READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS) $(CLASSES)
 
 .PHONY: help setup demo test chaos fuzz test-unit test-integration check format bench docs clean clean-all
@@ -25,7 +27,7 @@ demo: $(READY) ## the whole job with crashes, judged; SEED= AEROSPIKE=host:port 
 	  $(if $(NAMESPACE),--namespace $(NAMESPACE)) $(if $(FORMAT),--format $(FORMAT)) \
 	  $(if $(OUTPUT),--output $(OUTPUT)) $(if $(filter-out 0 no,$(CLEAR)),--clear) $(if $(filter-out 0 no,$(KEEP)),--keep)
 
-test: $(READY) ## all tests: unit, contract, integration, chaos; ARGS= goes to pytest
+test: $(READY) $(REGISTRY_JARS) ## all tests: unit, contract, integration, chaos; ARGS= goes to pytest
 	@echo "Running all tests: unit, contract, integration on a real broker, node and Spark, chaos."
 	@$(BIN)/python -m pytest --durations=15 $(ARGS)
 
@@ -35,7 +37,7 @@ chaos: $(READY) ## only the kills and outages of `make test`; ARGS= goes to pyte
 test-unit: $(READY) ## tests without network or Spark, in seconds; ARGS= goes to pytest
 	@$(BIN)/python -m pytest tests/unit -m "not spark and not stack" $(ARGS)
 
-test-integration: $(READY) ## tests on the real broker, node, Spark and Delta; ARGS= goes to pytest
+test-integration: $(READY) $(REGISTRY_JARS) ## tests on the real broker, node, Spark and Delta; ARGS= goes to pytest
 	@$(BIN)/python -m pytest tests/contract tests/integration --durations=15 $(ARGS)
 
 check: $(PACKAGES) ## style, format, types, layers
@@ -83,6 +85,10 @@ $(JARS)/.%-resolved: deploy/jars/%/pom.xml | $(PACKAGES)
 	@echo "Fetching the jars of $* with Maven into $(JARS)/$* ..."
 	@rm -rf $(JARS)/$* && mkdir -p $(JARS)
 	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)/$*
+	@touch $@
+
+$(REGISTRY_JARS): deploy/jars/registry/pom.xml deploy/jars/registry/expected.txt | $(PACKAGES)
+	@$(BIN)/python -m deploy.setup.registry_files
 	@touch $@
 
 $(CLASSES): $(PACKAGES) $(SPARK_JARS)

@@ -18,6 +18,7 @@ from pipelines.cli.validate import AsJson, Output
 
 if TYPE_CHECKING:
     from pipelines.flow import Flow
+    from pipelines.flow.registry import Registry
 
 State = Literal["ok", "warn", "fail"]
 TOLD_PACKAGES = ("pyspark", "delta-spark", "aerospike", "confluent-kafka", "pyarrow", "pandas", "deltalake", "pydantic")
@@ -68,6 +69,7 @@ def machine_checks() -> Iterator[Check]:
     yield from _packages()
     yield jars_check("spark")
     yield jars_check("kafka")
+    yield registry_check()
     yield _workers_python()
     yield from _disk()
 
@@ -95,8 +97,23 @@ def jars_check(kind: Literal["spark", "kafka"]) -> Check:
     return Check(name, "ok", f"{len(present)} in {folder}")
 
 
+def registry_check() -> Check:
+    """Whether the local registry's files are as tried. None at all is well: they are fetched by those who need them."""
+    from deploy.paths import jars_folder
+    from deploy.setup.registry_files import is_complete, jars_in
+
+    folder = jars_folder("registry")
+    present = jars_in(folder)
+    name = "jars for Registry"
+    if not present:
+        return Check(name, "ok", "none; `millrace local up --registry` fetches them")
+    if not is_complete(folder):
+        return Check(name, "warn", f"not as expected in {folder}", "The next `millrace local up --registry` fetches them anew.")
+    return Check(name, "ok", f"{len(present)} in {folder}")
+
+
 def local_checks() -> Iterator[Check]:
-    """The local stack's addresses, or those in MILLRACE_KAFKA and MILLRACE_AEROSPIKE."""
+    """The local stack's addresses, or those in MILLRACE_KAFKA, MILLRACE_AEROSPIKE and MILLRACE_REGISTRY."""
     from deploy.local.stack import Stack
 
     status = Stack().status()
@@ -117,6 +134,8 @@ def flow_checks(path: Path) -> Iterator[Check]:
     flow = load_flow(path)
     yield Check("flow", "ok", f"{flow.name}: {path}")
     yield _kafka(flow)
+    if flow.source.registry is not None:
+        yield _registry(flow.source.registry)
     yield from _clusters(flow)
     yield from _folders(flow)
 
@@ -138,6 +157,17 @@ def _kafka(flow: "Flow") -> Check:
         )
     told = ", ".join(f"{topic} ({len(numbers)} partitions)" for topic, numbers in known.items())
     return Check("source", "ok", f"{flow.source.servers} answers: {told}")
+
+
+def _registry(registry: "Registry") -> Check:
+    from pipelines.schema_registry import registry_problem
+
+    where = ", ".join(registry.urls)
+    problem = registry_problem(registry.client_options())
+    if problem:
+        remedy = "Check source.registry: addresses with the API's path, login, certificates; and that the registry is up."
+        return Check("schema registry", "fail", problem, remedy)
+    return Check("schema registry", "ok", f"{where} answers")
 
 
 def _clusters(flow: "Flow") -> Iterator[Check]:
@@ -250,4 +280,4 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
-__all__ = ["Check", "doctor", "flow_checks", "healthy", "jars_check", "local_checks", "machine_checks"]
+__all__ = ["Check", "doctor", "flow_checks", "healthy", "jars_check", "local_checks", "machine_checks", "registry_check"]

@@ -5,6 +5,7 @@ for two requests, and requests would take logins from ~/.netrc and proxies from 
 """
 
 import json
+import re
 import ssl
 from base64 import b64encode
 from typing import Any, NamedTuple
@@ -171,7 +172,7 @@ def _words(error: HTTPError) -> str | None:
     if isinstance(error, NameResolutionError):
         return "the host's name is not known"
     if isinstance(error, NewConnectionError):
-        return str(error).rpartition(": ")[2]
+        return re.sub(r"^\[Errno \d+\] ", "", str(error).rpartition(": ")[2]).lower()
     if isinstance(error, ConnectTimeoutError):
         return "no connection in time"
     if isinstance(error, ReadTimeoutError):

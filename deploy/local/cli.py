@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="local",
-    help="A real Kafka broker and an embedded Aerospike node on this machine, for trying out and for tests.",
+    help="A real Kafka broker, an embedded Aerospike node and, when asked for, a schema registry on this machine, for trying out "
+    "and for tests.",
     no_args_is_help=True,
 )
 
@@ -28,6 +30,7 @@ class Part(StrEnum):
     """A part of the stack."""
 
     KAFKA = "kafka"
+    REGISTRY = "registry"
     AEROSPIKE = "aerospike"
 
 
@@ -48,6 +51,23 @@ def up(
     ] = None,
     kafka_port: Annotated[int | None, typer.Option(help="Port for Kafka; chosen once and kept when not given.")] = None,
     aerospike_port: Annotated[int | None, typer.Option(help="Port for Aerospike; chosen once and kept when not given.")] = None,
+    registry: Annotated[
+        bool | None,
+        typer.Option(
+            "--registry/--no-registry",
+            help="Also start a schema registry (Confluent's API), or leave it out again. Maven fetches it the first time.",
+            show_default=False,
+        ),
+    ] = None,
+    registry_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MILLRACE_REGISTRY", metavar="URL", help="Use the schema registry whose Confluent API is at URL; start none."
+        ),
+    ] = None,
+    registry_port: Annotated[
+        int | None, typer.Option(help="Port for the schema registry; chosen once and kept when not given.")
+    ] = None,
     namespace: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,10 +111,15 @@ def up(
         aerospike=aerospike,
         kafka_port=kafka_port,
         aerospike_port=aerospike_port,
+        registry=registry_url,
+        with_registry=registry,
+        registry_port=registry_port,
         namespaces=tuple(namespace) if namespace else None,
         xdr=tuple(xdr) if xdr else None,
         kafka_settings=None if retention_hours is None else {"log.retention.ms": str(round(retention_hours * 3_600_000))},
     )
+    if registry is False or (registry and registry_url is None):
+        wanted = replace(wanted, registry=None)  # its own again, or none, where one was given before
     wanted = wanted.with_xdr_options(
         format=xdr_format,
         duplicates=duplicates,
@@ -142,8 +167,10 @@ def env(folder: Folder = None) -> None:
         ("MILLRACE_KAFKA", status.kafka),
         ("MILLRACE_AEROSPIKE", status.aerospike),
         ("MILLRACE_MIRROR", status.aerospike),
+        ("MILLRACE_REGISTRY", status.registry),
     ):
-        print(f"export {name}={part.address}" if part.healthy else f"unset {name}")
+        if part is not None:
+            print(f"export {name}={part.address}" if part.healthy else f"unset {name}")
     if not status.healthy:
         raise typer.Exit(1)
 
@@ -155,7 +182,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing new lines until interrupted.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Print the logs of the local broker and node."""
+    """Print the logs of the local servers."""
     from deploy.local.stack import PARTS, Stack
 
     stack = Stack(folder)

@@ -111,7 +111,7 @@ def launch_registry(
     """
     data_dir = data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
-    registry = Registry(f"http://127.0.0.1:{port}{API}", data_dir, process.at("registry", data_dir))
+    registry = Registry(url_at(port), data_dir, process.at("registry", data_dir))
     if registry.process.alive:
         return registry
     if not ports.is_free(port):
@@ -130,6 +130,11 @@ def _command(java: str, files: Path, data: Path, port: int) -> list[str]:
     return [java, *JVM_OPTIONS, *(f"-D{name}={value}" for name, value in settings.items()), "-jar", str(files / RUNNER)]
 
 
+def url_at(port: int) -> str:
+    """The address of a registry that listens on `port` of this machine."""
+    return f"http://127.0.0.1:{port}{API}"
+
+
 def problem_at(url: str) -> str | None:
     """Why no schema registry answers at `url`, asked without credentials; None when one does."""
     return registry_problem(RegistryOptions(urls=(url,), timeout_ms=2_000))
@@ -140,4 +145,4 @@ def _did_not_start(registry: process.Process, why: str) -> ConfigError:
     return ConfigError("E140", said, log=registry.log_file)
 
 
-__all__ = ["API", "Registry", "launch_registry", "problem_at", "start_registry"]
+__all__ = ["API", "Registry", "launch_registry", "problem_at", "start_registry", "url_at"]

@@ -1,6 +1,7 @@
-"""The local stack as one thing: Kafka and an Aerospike node, up, status, down, with remembered ports and options.
+"""The local stack as one thing: Kafka, an Aerospike node and, when asked for, a schema registry; up, status, down.
 
-The folder of a stack holds `state.json` (options and ports), `kafka/` and `aerospike/` (data, log, pid file each). State is
+Ports and options are remembered.
+The folder of a stack holds `state.json` (options and ports) and a folder per part (data, log, pid file each). State is
 written before anything starts and processes write their own pid files, so `down` finds everything whenever a starter died.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deploy.local import aerospike, kafka, ports, process, topics
+from deploy.local import aerospike, kafka, ports, process, registry, topics
 from deploy.local.xdr.settings import parse_settings
 from deploy.paths import work_folder
 from schemas.errors import ConfigError
@@ -23,9 +24,12 @@ from schemas.errors import ConfigError
 DEFAULT_NAMESPACES = ("payments,nsup-period=1", "mirror,nsup-period=1", "test,nsup-period=1")
 """The source, the mirror, and one to play with. Expired records go after a second at most, so that tests and demos see it."""
 DEFAULT_XDR = ("namespace=payments,topic=xdr.payments,partitions=4",)
-PARTS = ("kafka", "aerospike")
-USUAL_PORTS = (9092, 9093, 3000)
-"""Kafka, its controller, Aerospike: where people and the examples look first."""
+PARTS = ("kafka", "registry", "aerospike")
+USUAL_PORTS = {"kafka_port": 9092, "controller_port": 9093, "aerospike_port": 3000, "registry_port": 8081}
+"""Kafka, its controller, Aerospike, the schema registry: where people and the examples look first."""
+
+VARIABLES = {"kafka": "MILLRACE_KAFKA", "aerospike": "MILLRACE_AEROSPIKE", "registry": "MILLRACE_REGISTRY"}
+"""Environment variables that name real servers, by part."""
 
 Report = Callable[[str], None]
 """Told in plain words what is done, one line at a time."""
@@ -35,7 +39,8 @@ Report = Callable[[str], None]
 class StackConfig:
     """What a stack consists of. `None` for a port: one is chosen once and remembered.
 
-    kafka, aerospike: host:port of real ones; they are used and never started or stopped.
+    kafka, aerospike: host:port of real ones; they are used and never started or stopped. registry: URL of one, likewise.
+    with_registry:    whether a schema registry is started where none is given.
     namespaces:       of the embedded node, each `name[,option=value...]`.
     xdr:              per shipped namespace `namespace=...,topic=...,option=value...`; see deploy.local.xdr.settings.
     kafka_settings:   more lines for the broker's server.properties.
@@ -46,6 +51,9 @@ class StackConfig:
     kafka_port: int | None = None
     controller_port: int | None = None
     aerospike_port: int | None = None
+    registry: str | None = None
+    with_registry: bool = False
+    registry_port: int | None = None
     namespaces: tuple[str, ...] = DEFAULT_NAMESPACES
     xdr: tuple[str, ...] = DEFAULT_XDR
     kafka_settings: dict[str, str] = field(default_factory=dict)
@@ -56,9 +64,7 @@ class StackConfig:
 
     def with_ports_of(self, other: "StackConfig") -> "StackConfig":
         """These options on the ports of `other`."""
-        return replace(
-            self, kafka_port=other.kafka_port, controller_port=other.controller_port, aerospike_port=other.aerospike_port
-        )
+        return replace(self, **{name: getattr(other, name) for name in USUAL_PORTS})
 
     def with_xdr_options(self, **options: Any) -> "StackConfig":
         """Every shipped namespace with those options changed that are not None, for example format="flat-json"."""
@@ -66,8 +72,8 @@ class StackConfig:
 
     @classmethod
     def from_environment(cls) -> "StackConfig":
-        """The defaults, with `MILLRACE_KAFKA` and `MILLRACE_AEROSPIKE` (host:port) for real ones."""
-        return cls(kafka=os.environ.get("MILLRACE_KAFKA") or None, aerospike=os.environ.get("MILLRACE_AEROSPIKE") or None)
+        """The defaults, with `MILLRACE_KAFKA`, `MILLRACE_AEROSPIKE` (host:port) and `MILLRACE_REGISTRY` (URL) for real ones."""
+        return cls().with_options(**{part: os.environ.get(variable) or None for part, variable in VARIABLES.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +96,24 @@ class PartStatus:
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """The state of a stack's parts and what it ships."""
+    """The state of a stack's parts and what it ships. registry: None when the stack has none."""
 
     folder: str
     kafka: PartStatus
     aerospike: PartStatus
+    registry: PartStatus | None
     namespaces: tuple[str, ...]
     topics: tuple[str, ...]
 
     @property
     def healthy(self) -> bool:
         """Whether every part answered."""
-        return self.kafka.healthy and self.aerospike.healthy
+        return all(part.healthy for part in self.parts)
 
     @property
-    def parts(self) -> tuple[PartStatus, PartStatus]:
-        """Both parts."""
-        return self.kafka, self.aerospike
+    def parts(self) -> tuple[PartStatus, ...]:
+        """The parts it has."""
+        return (self.kafka, self.aerospike) if self.registry is None else (self.kafka, self.registry, self.aerospike)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--output json`."""
@@ -154,6 +161,7 @@ class Stack:
             for topic, partitions in _topics(wanted):
                 if topics.create_topics(address, [topic], partitions=partitions):
                     report(f"kafka: created topic {topic} with {partitions} partitions")
+            self._registry_up(wanted, report, tick)
             self._aerospike_up(wanted, address, report, tick)
         return self.status()
 
@@ -164,6 +172,7 @@ class Stack:
             folder=str(self.root),
             kafka=self._part("kafka", config.kafka, config.kafka_port, topics.metadata_problem),
             aerospike=self._part("aerospike", config.aerospike, config.aerospike_port, aerospike.connection_problem),
+            registry=self._registry_part(config),
             namespaces=() if config.aerospike else tuple(name.partition(",")[0] for name in config.namespaces),
             topics=tuple(topic for topic, _ in _topics(config)),
         )
@@ -176,7 +185,7 @@ class Stack:
         if not self.root.exists():
             return False
         with self._lock():
-            stopped = [name for name in ("aerospike", "kafka") if self._stop(name, report)]
+            stopped = [name for name in reversed(PARTS) if self._stop(name, report)]
             if purge:
                 for name in PARTS:
                     shutil.rmtree(self.root / name, ignore_errors=True)
@@ -185,7 +194,7 @@ class Stack:
         return bool(stopped)
 
     def process(self, part: str) -> process.Process:
-        """The background process of "kafka" or "aerospike", running or not."""
+        """The background process of one of PARTS, running or not."""
         return process.at(part, self.root / part)
 
     def broker(self) -> kafka.Broker:
@@ -207,6 +216,13 @@ class Stack:
         folder = self.root / "aerospike"
         command = aerospike.node_command(folder / "data", config.aerospike_port, config.namespaces, address, config.xdr)
         return aerospike.Node(f"127.0.0.1:{config.aerospike_port}", folder, command, self.process("aerospike"))
+
+    def registry(self) -> registry.Registry:
+        """The local registry, to stop, kill and restart it. Raises ConfigError E142 when the stack has none."""
+        config = self.config()
+        if config.registry or not config.with_registry or config.registry_port is None:
+            raise ConfigError("E142", "the stack has no schema registry of its own", folder=self.root)
+        return registry.Registry(registry.url_at(config.registry_port), self.root / "registry", self.process("registry"))
 
     def _kafka_up(self, config: StackConfig, report: Report, tick: Report) -> str:
         if config.kafka:
@@ -230,6 +246,26 @@ class Stack:
         report(f"kafka: answers on {broker.address} after {time.monotonic() - began:.1f} s")
         return broker.address
 
+    def _registry_up(self, config: StackConfig, report: Report, tick: Report) -> None:
+        if config.registry or not config.with_registry:
+            self._stop("registry", report)
+        if config.registry:
+            problem = registry.problem_at(config.registry)
+            if problem:
+                raise ConfigError("E140", f"no schema registry answers: {problem}", remedy="Check the address given.")
+            report(f"registry: using {config.registry}")
+        elif config.with_registry:
+            own = self.registry()
+            if own.process.alive and own.process.command and f"-Dquarkus.http.port={own.port}" not in own.process.command:
+                report("registry: options changed, starting it again")
+                own.stop()
+            if not own.process.alive:
+                report(f"registry: starting on {own.address} (log {own.process.log_file})")
+                own = registry.launch_registry(own.data, own.port, report, lambda: tick("registry"))
+            began = time.monotonic()
+            own.wait_ready(tick=lambda: tick("registry"))
+            report(f"registry: answers on {own.address} after {time.monotonic() - began:.1f} s")
+
     def _aerospike_up(self, config: StackConfig, kafka_address: str, report: Report, tick: Report) -> None:
         if config.aerospike:
             self._stop("aerospike", report)
@@ -251,12 +287,24 @@ class Stack:
         node.wait_ready(tick=lambda: tick("aerospike"))
         report(f"aerospike: answers on {node.address} after {time.monotonic() - began:.1f} s")
 
-    def _part(self, name: str, external: str | None, port: int | None, problem_at: Callable[[str], str | None]) -> PartStatus:
+    def _registry_part(self, config: StackConfig) -> PartStatus | None:
+        if not config.registry and not config.with_registry:
+            return None
+        return self._part("registry", config.registry, config.registry_port, registry.problem_at, registry.url_at)
+
+    def _part(
+        self,
+        name: str,
+        external: str | None,
+        port: int | None,
+        problem_at: Callable[[str], str | None],
+        address_of: Callable[[int], str] = "127.0.0.1:{}".format,
+    ) -> PartStatus:
         if external:
             problem = problem_at(external)
             return PartStatus(name, "unhealthy" if problem else "external", external, None, None, None, problem)
         running = self.process(name)
-        address = f"127.0.0.1:{port}" if port else None
+        address = address_of(port) if port else None
         pid = running.pid
         if pid is None or address is None:
             return PartStatus(name, "stopped", address, None, str(self.root / name), str(running.log_file), "not running")
@@ -275,12 +323,11 @@ class Stack:
     def _with_ports(self, config: StackConfig) -> StackConfig:
         """Fill in ports: those asked for, else those remembered, else for the usual stack the usual ones, else free ones."""
         before = self.config()
-        usual = USUAL_PORTS if self.root == (work_folder() / "local").absolute() else (None, None, None)
-        free = ports.free_ports(3)
-        names = ("kafka_port", "controller_port", "aerospike_port")
+        usual = self.root == (work_folder() / "local").absolute()
+        free = ports.free_ports(len(USUAL_PORTS))
         chosen: dict[str, Any] = {
-            name: getattr(config, name) or getattr(before, name) or (first if first and ports.is_free(first) else other)
-            for name, first, other in zip(names, usual, free, strict=True)
+            name: getattr(config, name) or getattr(before, name) or (first if usual and ports.is_free(first) else other)
+            for (name, first), other in zip(USUAL_PORTS.items(), free, strict=True)
         }
         filled = replace(config, **chosen)
         # `millrace local env` exports our own addresses under the names that otherwise mean "use this one, start none".
@@ -288,6 +335,7 @@ class Stack:
             filled,
             kafka=None if filled.kafka == f"127.0.0.1:{filled.kafka_port}" else filled.kafka,
             aerospike=None if filled.aerospike == f"127.0.0.1:{filled.aerospike_port}" else filled.aerospike,
+            registry=None if filled.registry == registry.url_at(filled.registry_port or 0) else filled.registry,
         )
 
     def _remember(self, config: StackConfig) -> None:

@@ -81,7 +81,7 @@ def _fetch(draft: Path, tick: Callable[[], None]) -> None:
 @contextmanager
 def _turn(lock: Path) -> Iterator[None]:
     """One process at a time; released by the system when its holder dies."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.aerospike import Node, connection_problem, start_node
 from deploy.local.kafka import Broker, start_broker
+from deploy.local.registry import Registry, problem_at, start_registry
 from deploy.local.topics import create_topics, metadata_problem
 from tests.support.leftovers import run_folder
 
@@ -43,6 +44,15 @@ class AerospikeUnderTest(NamedTuple):
     def port(self) -> int:
         """The port part of the address."""
         return int(self.address.rpartition(":")[2])
+
+
+class RegistryUnderTest(NamedTuple):
+    """The schema registry of this test run."""
+
+    address: str
+    """URL of its Confluent API."""
+    registry: Registry | None
+    """None when MILLRACE_REGISTRY names one that is not ours to stop."""
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +94,20 @@ def aerospike_node(servers_folder: Path) -> Iterator[AerospikeUnderTest]:
     node.stop()
 
 
+@pytest.fixture(scope="session")
+def schema_registry(servers_folder: Path) -> Iterator[RegistryUnderTest]:
+    """One real schema registry for the whole run; the one at MILLRACE_REGISTRY (URL of its Confluent API) when set."""
+    given = os.environ.get("MILLRACE_REGISTRY")
+    if given:
+        problem = problem_at(given)
+        assert not problem, f"MILLRACE_REGISTRY={given}: {problem}"
+        yield RegistryUnderTest(given, None)
+        return
+    registry = start_registry(servers_folder / "registry")
+    yield RegistryUnderTest(registry.address, registry)
+    registry.stop()
+
+
 @pytest.fixture
 def topic(kafka_broker: KafkaUnderTest, request: pytest.FixtureRequest) -> str:
     """A new topic of two partitions, its name made of the test's."""
@@ -92,4 +116,13 @@ def topic(kafka_broker: KafkaUnderTest, request: pytest.FixtureRequest) -> str:
     return name
 
 
-__all__ = ["AerospikeUnderTest", "KafkaUnderTest", "aerospike_node", "kafka_broker", "servers_folder", "topic"]
+__all__ = [
+    "AerospikeUnderTest",
+    "KafkaUnderTest",
+    "RegistryUnderTest",
+    "aerospike_node",
+    "kafka_broker",
+    "schema_registry",
+    "servers_folder",
+    "topic",
+]
