@@ -67,12 +67,12 @@ def shared(messages: int, seed: int) -> list[Share]:
 def show(fates: dict[str, Counter[str]]) -> None:
     """What became of the messages, format by format."""
     codes = sorted({code for found in fates.values() for code in found} - {"event", "unselected"})
-    table = Table(title="fates of damaged messages")
+    table = Table(title="fates of damaged messages", box=None)
     for name in ("format", "event", "unselected", *codes):
         table.add_column(name, justify="left" if name == "format" else "right")
     for form, found in fates.items():
         table.add_row(form, *(f"{found[name]:,}" for name in ("event", "unselected", *codes)))
-    Console().print(table)
+    Console(width=150).print(table)
 
 
 if __name__ == "__main__":

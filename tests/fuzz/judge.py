@@ -9,7 +9,6 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from schemas.reasons import REASONS
-from schemas.xdr import DecodeOptions
 from schemas.xdr.columns import DECODED
 from schemas.xdr.reader import Reader
 from tests.support.decode import as_messages
@@ -72,9 +71,4 @@ def _character(escape: "re.Match[bytes]") -> bytes:
     return b"/" if code is None else chr(int(code, 16)).encode("utf-8", "replace")
 
 
-def reader_of(options: DecodeOptions) -> Reader:
-    """A reader as workers have it."""
-    return Reader(options)
-
-
-__all__ = ["Broken", "Sent", "judge", "names", "reader_of"]
+__all__ = ["Broken", "Sent", "judge", "names"]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, NamedTuple
 
-from schemas.xdr.reader import Reader
 from tests.fuzz.damage import damaged
 from tests.fuzz.judge import Broken, Sent, judge
 from tests.fuzz.messages import FORMS, event
@@ -37,7 +36,7 @@ class Result(NamedTuple):
 def run(share: Share) -> Result:
     """Judge the share's messages. Raises Broken, naming form and seed, for the first that breaks a promise."""
     form = FORMS[share.form]
-    reader = Reader(form.options)
+    reader = form.reader()
     random = Random(f"{share.form}/{share.seed}")
     fates: Counter[str] = Counter()
     left = share.messages

@@ -35,7 +35,7 @@ def test_a_reader_that_touches_another_record_is_noticed(monkeypatch: pytest.Mon
 
     def elsewhere(value: bytes) -> object:
         found = quick(value)
-        return found and found._replace(digest=bytes(20))
+        return found and found._replace(digest=bytes(20), user_key=None)
 
     monkeypatch.setattr(reader, "_whole", elsewhere)
     with pytest.raises(Broken, match="does not name"):
