@@ -59,6 +59,7 @@ class Outgoing:
     covers:    number of the newest change it carries; None for a repetition, which nothing depends on.
     deleted:   the delete it carries or could carry, should it have to be made again.
     overtaken: a newer version of the record was sent while this one was held back.
+    bins:      names of the bins it carries, removed ones too, if it does not carry all.
     """
 
     digest: bytes
@@ -68,6 +69,7 @@ class Outgoing:
     held: bool = False
     overtaken: bool = False
     reshipped: bool = False
+    bins: tuple[str, ...] = ()
 
 
 class Held:

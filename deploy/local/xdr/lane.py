@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from deploy.local.node.changes import ChangeKind, ChangeSource, DeletedImage, Particle, RecordImage
 from deploy.local.xdr.change import Unserialisable, delete_of, write_of
@@ -52,6 +53,17 @@ class Unshipped:
     first: int
     last: int
     since_ms: float
+
+
+class Sent(NamedTuple):
+    """What was shipped of a record last, for the bin policy only-changed. A bin whose message Kafka refused is UNSENT."""
+
+    bins: Mapping[str, Particle]
+    generation: int
+    exp_s: int
+
+
+UNSENT: Particle = (-1, b"")
 
 
 class FlushMark:
@@ -103,7 +115,7 @@ class Lane:
         self._held = Held()
         self._unshipped: dict[bytes, Unshipped] = {}
         self._vanished: set[bytes] = set()
-        self._sent_bins: dict[bytes, Mapping[str, Particle]] = {}
+        self._sent_bins: dict[bytes, Sent] = {}
         self._number = 0
         self._last_change: tuple[bytes, DeletedImage | None] | None = None
         self._marks: deque[tuple[int, int]] = deque()
@@ -140,6 +152,11 @@ class Lane:
         unshipped = self._unshipped.get(digest)
         number = self._number + 1
         now_ms = self._clock_ms()
+        if kind != "write" and (sent := self._sent_bins.get(digest)) is not None:
+            # All bins of a record that is created anew have changed. Of a delete that no message will tell, the nulls do; an
+            # expiry is seen by who knows when the record expires.
+            names = sent.bins if kind == "delete" else ()
+            self._sent_bins[digest] = sent._replace(bins=dict.fromkeys(names, UNSENT))
         if not self._queue.put(
             digest, kind, deleted, number, now_ms, unsettled=unsettled or unshipped is not None, reshipped=reshipped
         ):
@@ -201,6 +218,9 @@ class Lane:
             self._skip(outgoing.digest, outgoing.covers, why)
         else:
             self.counters.failed += 1
+            sent = self._sent_bins.get(outgoing.digest)
+            if sent is not None:
+                self._sent_bins[outgoing.digest] = sent._replace(bins={**sent.bins, **dict.fromkeys(outgoing.bins, UNSENT)})
             unshipped = self._unshipped.get(outgoing.digest)
             # A newer change of the record is queued or on its way, and will carry this one too.
             if unshipped is not None and unshipped.last == outgoing.covers:
@@ -237,6 +257,8 @@ class Lane:
             for flush in waiting:
                 flush.messages.add(id(again))
         outgoing = Outgoing(digest, message, pending.number, pending.deleted, reshipped=pending.reshipped)
+        if self.settings.bin_policy == "only-changed":
+            outgoing.bins = tuple(change.bins)
         if fate.hold_ms:
             outgoing.held = True
             self._held.put(outgoing, now_ms + fate.hold_ms)
@@ -250,8 +272,9 @@ class Lane:
         if self.settings.bin_policy == "no-bins":
             return {}
         # Compared with what was shipped last, so a burst gives the union of its changes.
-        before = self._sent_bins.get(image.digest, {})
-        self._sent_bins[image.digest] = image.bins
+        sent = self._sent_bins.get(image.digest)
+        before: Mapping[str, Particle] = sent.bins if sent is not None and not _expired_between(sent, image) else {}
+        self._sent_bins[image.digest] = Sent(image.bins, image.generation, image.exp_s)
         changed: dict[str, Particle | None] = {n: particle for n, particle in image.bins.items() if before.get(n) != particle}
         changed.update((name, None) for name in before if name not in image.bins)
         return changed
@@ -341,6 +364,11 @@ class Lane:
         for flush in self._flushes:
             if flush.digests.get(digest, covers + 1) <= covers:
                 del flush.digests[digest]
+
+
+def _expired_between(sent: Sent, image: RecordImage) -> bool:
+    """Whether the record shipped last had expired, unnoticed so far, when the present one was created."""
+    return bool(sent.exp_s) and sent.exp_s * 1000 <= image.lut_ms and image.generation <= sent.generation + 1
 
 
 __all__ = ["Counters", "FlushMark", "Lane"]

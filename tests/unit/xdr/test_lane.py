@@ -253,6 +253,44 @@ def test_only_changed_bins_since_the_last_shipment() -> None:
     assert [b["name"] for b in road.ship()[0]["bins"]] == ["x"]
 
 
+def test_bins_of_a_message_that_kafka_refused_are_shipped_with_the_next() -> None:
+    road = Road(bin_policy="only-changed")
+    road.namespace.write("a", x=integer(1), y=integer(2), z=integer(3))
+    road.ship()
+    road.namespace.write("a", x=integer(5), y=integer(2))
+    (refused,) = road.take()
+    road.lane.failed(refused, why="broker away")
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 5), ("z", None)]
+    road.namespace.write("a", x=integer(5), y=integer(6))
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("y", 6)]
+
+
+def test_all_bins_of_a_record_that_is_created_anew_have_changed() -> None:
+    road = Road(bin_policy="only-changed")
+    for name in ("a", "b"):
+        road.namespace.write(name, x=integer(1), y=integer(2))
+    road.ship()
+    road.namespace.remove("a")
+    road.namespace.write("a", x=integer(1))
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1), ("y", None)], (
+        "and no message told of the delete"
+    )
+    road.namespace.remove("b", kind="expire")
+    road.ship()
+    road.namespace.write("b", x=integer(1))
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1)]
+
+
+def test_a_record_that_expired_unnoticed_and_is_created_anew_is_shipped_whole() -> None:
+    road = Road(bin_policy="only-changed")
+    first = road.namespace.write("a", x=integer(1), y=integer(2))
+    road.namespace.records[first.digest] = first._replace(exp_s=1)
+    road.ship()
+    again = road.namespace.write("a", x=integer(1))
+    road.namespace.records[first.digest] = again._replace(generation=1)
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1)]
+
+
 def test_no_bins_ships_metadata_only() -> None:
     road = Road(bin_policy="no-bins")
     road.namespace.write("a", x=integer(1))
