@@ -6,7 +6,8 @@ matter, nor does repetition; from the joined state follows what a reader shall s
 
 * a delete takes every bin that is not newer than itself;
 * a write that comes when the write before it has expired begins the record anew: XDR ships no event for an expiry between the two
-  (unless `ship-nsup-deletes` is on, and even then not always), and the older bins are gone at the source;
+  (unless `ship-nsup-deletes` is on, and even then not always), and the older bins are gone at the source. Unless its generation
+  tells that the record lived on: XDR ships the latest of several writes, and one that was not shipped may have kept it alive;
 * the expiry is the newest write's.
 
 Bins of a life that has ended are kept, unseen, in case a write turns up late that had kept the record alive. That needs the
@@ -19,7 +20,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.events import DELETE, ChangeEvent
-from schemas.version import unpack
+from schemas.version import GENERATIONS, HALF, unpack
 from sinks.aerospike.rank import is_older_rank, rank_of
 
 REMEMBERED = 16
@@ -134,10 +135,15 @@ def _settled(deleted: int | None, writes: tuple[Wrote, ...], cells: dict[str, Ce
 
 
 def _ended(before: Wrote, after: Wrote) -> bool:
-    """Whether `before` had expired when `after` was written, by the source's clock."""
-    if before.exp_s in (None, UNKNOWN_EXPIRY) or after.rank < 0:
+    """Whether `before` had expired, by the source's clock, when `after` was written, and no write in between kept it alive.
+
+    A record that lived on counted two writes at least: the one that kept it alive, and `after`. One that was created anew counts
+    from 1 again; should it have come further than before, unseen, its older bins are kept rather than newer ones lost.
+    """
+    if before.exp_s in (None, UNKNOWN_EXPIRY) or before.rank < 0 or after.rank < 0:
         return False
-    return before.exp_s * 1000 <= unpack(after.rank).lut_ms
+    earlier, later = unpack(before.rank), unpack(after.rank)
+    return before.exp_s * 1000 <= later.lut_ms and not 2 <= (later.gen - earlier.gen) % GENERATIONS < HALF
 
 
 def _later(a: int | None, b: int | None) -> bool:

@@ -21,21 +21,26 @@ def history_of_one_record(draw: Draw, name: str, *, expiring: bool) -> list[Chan
     """Versions of one record, in order, each with some of its bins; a null is a bin that was removed.
 
     Times repeat and generations wrap. With `expiring`, writes may carry an expiry, past or far ahead, that the next write is in
-    time for, or is not.
+    time for, or is not; then the record begins anew at generation 1. (Wrapped generations and expiries are not mixed: a record
+    that begins anew after 32,768 versions cannot be told from one that has counted on.)
     """
     events: list[ChangeEvent] = []
-    lut, gen = draw(st.integers(0, 3)), draw(st.sampled_from([1, 7, 65_534]))
+    lut, gen = draw(st.integers(0, 3)), draw(st.sampled_from([1, 7] if expiring else [1, 7, 65_534]))
+    ends_ms: int | None = None
     for _ in range(draw(st.integers(1, 6))):
         if events and draw(st.integers(0, 4)) == 0:
             lut += draw(st.integers(0, 1))
             events.append(delete(name, lut, gen=gen))
-            lut, gen = lut + 1, 1
+            lut, gen, ends_ms = lut + 1, 1, None
             continue
+        if ends_ms is not None and ends_ms <= NOW_MS + lut:
+            gen = 1
         named = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
         bins = {bin_name: None if draw(st.integers(0, 3)) == 0 else f"{lut}/{gen}/{bin_name}" for bin_name in named}
         exp_s = None
         if expiring and draw(st.booleans()):
             exp_s = (NOW_MS + lut) // 1000 + draw(st.sampled_from([1, 2, 4, 900]))
+        ends_ms = None if exp_s is None else exp_s * 1000
         events.append(write(name, lut, gen=gen, bins=bins, exp_s=exp_s))
         lut, gen = lut + draw(st.sampled_from([0, 1, 900, 2_500] if expiring else [0, 1])), gen % 65_535 + 1
     return events

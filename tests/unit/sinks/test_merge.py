@@ -86,6 +86,15 @@ def test_an_expiry_between_two_writes_hides_what_was_before_until_a_write_turns_
         assert joined(longer).shown().keys() == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize(
+    ("gen", "shown"), [(1, {"c"}), (7, {"c"}), (8, {"c"}), (9, {"a", "c"}), (100, {"a", "c"}), (40_000, {"c"})]
+)
+def test_a_generation_that_has_counted_on_tells_that_a_write_was_not_shipped(gen: int, shown: set[str]) -> None:
+    """XDR that is behind ships the latest of several writes: an unseen one had kept the record alive."""
+    first = write("r", 0, gen=7, bins={"a": 1}, exp_s=BASE_S + 10)
+    assert joined([first, write("r", 20 * SECOND, gen=gen, bins={"c": 1})]).shown().keys() == shown
+
+
 @pytest.mark.parametrize("exp_s", [None, UNKNOWN_EXPIRY])
 def test_a_write_without_an_end_is_followed_by_nothing_but_more_of_the_same_life(exp_s: int | None) -> None:
     state = join(State(None, (Wrote(BELOW_ALL, exp_s),), {"a": Cell(BELOW_ALL, PLAIN)}), said(write("r", 5, bins={"b": 1})))
