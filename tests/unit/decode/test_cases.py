@@ -64,26 +64,27 @@ def read_one(value: bytes, options: DecodeOptions) -> Read:
 
 
 JSONS = ("json", "flat-json")
+ALL = (*JSONS, "message-pack")
 
 
 def test_case_01_integers_beyond_2_to_the_53() -> None:
-    holds(1, *JSONS)
+    holds(1, *ALL)
 
 
 def test_case_02_doubles_without_fraction_and_with_exponent() -> None:
-    holds(2, *JSONS)
+    holds(2, *ALL)
 
 
 def test_case_03_nan_and_infinities() -> None:
-    holds(3, *JSONS)
+    holds(3, *ALL)
 
 
 def test_case_04_negative_zero_and_subnormals() -> None:
-    holds(4, *JSONS)
+    holds(4, *ALL)
 
 
 def test_case_05_blob_or_text_is_never_guessed() -> None:
-    holds(5, *JSONS)
+    holds(5, *ALL)
     declared = DecodeOptions("flat-json", records=(RecordType("source", None, {"a": BinType.BLOB}),))
     message = flat(write(1, LUT, bins={"a": "AP8=", "b": "AP8="}))
     assert read_one(message, declared).bins == [("a", "blob", "AP8="), ("b", "str", "AP8=")]
@@ -97,18 +98,19 @@ def test_case_06_base64_user_key_or_text() -> None:
     assert resolve_user_key("s", "AP8=", digest_of("s", "AP8=")) == "AP8="
     with pytest.raises(KeyMismatch):
         resolve_user_key("s", "AP8=", digest_of("s", "AP9="))
+    holds(6, "message-pack")
 
 
 def test_case_07_integer_user_key_or_digits() -> None:
-    holds(7, *JSONS)
+    holds(7, *ALL)
 
 
 def test_case_08_geojson_is_an_object() -> None:
-    holds(8, "json")
+    holds(8, "json", "message-pack")
 
 
 def test_case_09_map_keys_that_collide() -> None:
-    holds(9, *JSONS)
+    holds(9, *ALL)
 
 
 def test_case_10_map_keys_json_cannot_carry() -> None:
@@ -118,59 +120,60 @@ def test_case_10_map_keys_json_cannot_carry() -> None:
 
     with pytest.raises(Unserialisable, match="map key"):
         JsonValues().bin((19, b"\x81\xa2\x04k\xa2\x03v"))
+    holds(10, "message-pack")
 
 
 def test_case_11_orders_missing_or_given() -> None:
-    holds(11, "json")
+    holds(11, "json", "message-pack")
 
 
 def test_case_12_unknown_types_travel_as_they_came() -> None:
-    holds(12, "json")
+    holds(12, "json", "message-pack")
 
 
 def test_case_13_no_bins_is_no_delete() -> None:
-    holds(13, *JSONS)
+    holds(13, *ALL)
 
 
 def test_case_14_null_is_a_deleted_bin() -> None:
-    holds(14, *JSONS)
+    holds(14, *ALL)
 
 
 def test_case_15_nulls_inside_lists_and_maps() -> None:
-    holds(15, "json")
+    holds(15, "json", "message-pack")
 
 
 def test_case_16_odd_bin_names() -> None:
-    holds(16, *JSONS)
+    holds(16, *ALL)
     assert set(bin_columns({"a.b": BinType.INT, "$": BinType.INT, "ü": BinType.INT, "a b": BinType.INT}).aside) == {"a b"}
 
 
 def test_case_17_bin_names_that_differ_in_case() -> None:
-    holds(17, *JSONS)
+    holds(17, *ALL)
     assert set(bin_columns({"a": BinType.INT, "A": BinType.INT, "b": BinType.INT}).typed) == {"b"}
 
 
 def test_case_18_bins_named_like_the_message() -> None:
-    holds(18, *JSONS)
+    holds(18, *ALL)
 
 
 def test_case_19_one_bin_twice() -> None:
-    holds(19, *JSONS)
+    holds(19, *ALL)
 
 
 def test_case_20_no_set_has_one_form() -> None:
-    holds(20, *JSONS)
+    holds(20, *ALL)
 
 
 def test_case_21_a_delete_without_set_and_key_finds_the_record() -> None:
-    holds(21, *JSONS)
+    holds(21, *ALL)
     one = write(1, LUT, 1)
     answers, shown = played([one], [delete(1, LUT + 1, 2)._replace(set=None, user_key=None, digest=one.digest)])
     assert (answers, shown) == ([[APPLIED], [APPLIED]], {})
 
 
 def test_case_22_deletes_of_every_age() -> None:
-    holds(22, *JSONS)
+    holds(22, *ALL)
 
 
 def test_case_23_a_delete_before_any_write_and_twice() -> None:
@@ -181,7 +184,7 @@ def test_case_23_a_delete_before_any_write_and_twice() -> None:
 
 
 def test_case_24_all_zero_is_no_version() -> None:
-    holds(24, *JSONS)
+    holds(24, *ALL)
     known, legacy = write(1, LUT, 1, bins={"v": "known"}), write(1, 0, bins={"v": "legacy"})._replace(gen=None, lut_ms=None)
     later = legacy._replace(offset=legacy.offset + 1, bins={"v": "later"})
     assert played([legacy], [later])[1][known.digest] == {"v": "later"}
@@ -196,15 +199,15 @@ def test_case_24_two_legacy_events_in_one_message_keep_their_order() -> None:
 
 
 def test_case_25_lut_in_seconds_is_refused() -> None:
-    holds(25, *JSONS)
+    holds(25, *ALL)
 
 
 def test_case_26_never_expires() -> None:
-    holds(26, *JSONS)
+    holds(26, *ALL)
 
 
 def test_case_27_expired_on_arrival_is_a_write() -> None:
-    holds(27, "json")
+    holds(27, "json", "message-pack")
 
 
 def test_case_28_one_version_with_other_bins() -> None:
@@ -229,11 +232,11 @@ def test_case_31_a_lower_lut_with_a_higher_generation_is_counted_as_superseded()
 
 
 def test_case_32_a_null_value() -> None:
-    holds(32, *JSONS)
+    holds(32, *ALL)
 
 
 def test_case_33_first_bytes_of_other_formats() -> None:
-    holds(33, "json")
+    holds(33, "json", "message-pack")
 
 
 def test_case_34_a_top_level_array() -> None:
@@ -244,7 +247,7 @@ def test_case_34_a_top_level_array() -> None:
 
 
 def test_case_35_key_and_digest_not_well_formed() -> None:
-    holds(35, *JSONS)
+    holds(35, *ALL)
 
 
 def test_case_36_json_inside_json_only_when_configured() -> None:
@@ -260,11 +263,11 @@ def test_case_37_upper_case() -> None:
 
 
 def test_case_38_what_is_no_sound_json() -> None:
-    holds(38, *JSONS)
+    holds(38, *ALL)
 
 
 def test_case_39_very_large_values() -> None:
-    holds(39, "json")
+    holds(39, "json", "message-pack")
     event = write(1, LUT, bins={"b": bytes(8 << 20)})
     message = typed(event)
     assert len(message) > 11_000_000

@@ -1,4 +1,4 @@
-"""Every golden case of the connector's JSON formats, read every way there is."""
+"""Every golden case of the connector's formats, read every way there is."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from schemas.xdr.reader import Reader
 from tests.support.decode import difference, golden, read_all_ways
 
 
-@pytest.mark.parametrize("name", ["json", "json-declared", "json-no-bins", "flat-json", "flat-json-declared"])
+@pytest.mark.parametrize("name", ["json", "json-declared", "json-no-bins", "flat-json", "flat-json-declared", "message-pack"])
 def test_golden_messages(name: str) -> None:
     options, cases = golden(name)
     readings, _ = read_all_ways([case.message for case in cases], options)
@@ -16,7 +16,7 @@ def test_golden_messages(name: str) -> None:
     assert [found for found in differences if found] == []
 
 
-@pytest.mark.parametrize(("name", "quick"), [("json", 25), ("flat-json", 22)])
+@pytest.mark.parametrize(("name", "quick"), [("json", 25), ("flat-json", 22), ("message-pack", 27)])
 def test_the_quick_way_is_taken(name: str, quick: int) -> None:
     """Golden cases are mostly odd ones; should the quick way refuse what it took before, everything would be slow, yet right."""
     options, cases = golden(name)
