@@ -48,7 +48,7 @@ class FlowParts:
         self._adopt = adopt_tables
         for name, options in flow.all_outputs().items():
             if isinstance(options, MirrorOptions):
-                self.sinks[name] = AerospikeMirror(options.mirror(name))
+                self.sinks[name] = AerospikeMirror(options.mirror(name, flow.source.image))
             else:
                 self.histories[name] = DeltaHistory(flow.name, name, options.path, flow.declared_bins())
 

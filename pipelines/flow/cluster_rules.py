@@ -26,17 +26,10 @@ def _clusters(flow: "Flow") -> Iterator[tuple[Loc, AerospikeCluster]]:
 
 
 def mirrors_get_what_they_need(flow: "Flow") -> Iterator[Broken]:
-    """A mirror holds one namespace's records whole, and shares its namespace with nobody."""
+    """A mirror holds one namespace's records, and shares its namespace with nobody."""
     namespaces = sorted({entry.namespace for entry in flow.records})
     seen: list[tuple[Loc, AerospikeMirror]] = []
     for loc, mirror in _mirrors(flow):
-        if flow.source.image != "full":
-            yield Broken(
-                ("source", "image"),
-                f"'source.image' is {flow.source.image!r} but {dotted(loc)!r} is a mirror, which replaces whole records",
-                "Let XDR ship all bins (bin-policy all), or leave the mirror out.",
-                (loc,),
-            )
         if len(namespaces) > 1:
             yield Broken(
                 (*loc, "namespace"),

@@ -81,7 +81,7 @@ def explain_flow(loaded: LoadedFlow, defaults: dict[str, tuple[str, str]]) -> Ex
         takes=tuple(_taken(flow)),
         lanes=tuple(_lane(flow, name) for name in flow.lanes),
         outputs=tuple(
-            OutputExplained(name, lane_name, output.type, guarantee_of(output))
+            OutputExplained(name, lane_name, output.type, guarantee_of(output, source.image))
             for lane_name, lane in flow.lanes.items()
             for name, output in lane.outputs.items()
         ),

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from pipelines.flow.outputs import DAY_S, HOUR_S, AerospikeMirror, DeltaHistory
+from schemas.xdr.options import Image
 
 
 class Guarantee(NamedTuple):
@@ -23,8 +24,21 @@ def _span(seconds: int) -> str:
     return f"{seconds} s"
 
 
-def guarantee_of(output: AerospikeMirror | DeltaHistory) -> Guarantee:
-    """What `output` promises for every event the flow selects."""
+_WRITES: dict[Image, str] = {
+    "full": "whole records by digest, with time to live",
+    "partial": "records by digest, merged bin by bin, with time to live; bins that XDR has not shipped are left as they are",
+    "none": "version and time to live of records by digest, never their bins; a record that is not there is made, without bins",
+}
+_ORDER: dict[Image, str] = {
+    "full": "newest (lut, gen) wins, guarded on the server: a late older event changes nothing and is counted superseded",
+    "partial": "newest (lut, gen) of each bin wins, removed bins included; a late older event gives the bins nobody wrote since, "
+    "and is counted superseded when there are none",
+    "none": "newest (lut, gen) wins: a late older event changes nothing and is counted superseded",
+}
+
+
+def guarantee_of(output: AerospikeMirror | DeltaHistory, image: Image = "full") -> Guarantee:
+    """What `output` promises for every event the flow selects. image: what events carry of a record."""
     if isinstance(output, DeltaHistory):
         return Guarantee(
             writes=f"one row per event, appended to {output.path}, partitioned by the UTC date of the event's last-update time",
@@ -34,9 +48,9 @@ def guarantee_of(output: AerospikeMirror | DeltaHistory) -> Guarantee:
             crash="a batch is one Delta commit with its own transaction id: all or nothing; a repeated batch is not added again",
         )
     return Guarantee(
-        writes=f"namespace {output.namespace} on {', '.join(output.hosts)}: whole records by digest, with time to live"
-        + (" and user key" if output.send_key else ""),
-        order="newest (lut, gen) wins, guarded on the server: a late older event changes nothing and is counted superseded",
+        writes=f"namespace {output.namespace} on {', '.join(output.hosts)}: {_WRITES[image]}"
+        + ("; with the user key" if output.send_key else ""),
+        order=_ORDER[image],
         duplicates="an event applied before changes nothing and is counted duplicate",
         deletes=f"the record is removed; an older write that arrives within {_span(output.tombstone_horizon_s)} does not bring "
         "it back, a later one may and is counted past_horizon",

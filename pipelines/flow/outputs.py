@@ -6,6 +6,7 @@ from pydantic import Field
 
 from pipelines.flow.aerospike import AerospikeCluster
 from pipelines.flow.base import Bool, Float, Int, StrictModel, Text
+from schemas.xdr.options import Image
 from sinks.aerospike.config import MirrorConfig
 
 HOUR_S = 3_600
@@ -43,8 +44,8 @@ class AerospikeMirror(AerospikeCluster):
     )
     send_key: Bool = Field(default=True, description="Store the user key where the event has it.")
 
-    def mirror(self, name: str) -> MirrorConfig:
-        """The sink's configuration for the output called `name`, secrets revealed."""
+    def mirror(self, name: str, image: Image = "full") -> MirrorConfig:
+        """The sink's configuration for the output called `name`, secrets revealed. image: what events carry of a record."""
         return MirrorConfig(
             name=name,
             client=self.client(),
@@ -52,6 +53,7 @@ class AerospikeMirror(AerospikeCluster):
             tombstone_set=self.tombstone_set,
             tombstone_horizon_s=self.tombstone_horizon_s,
             send_key=self.send_key,
+            image=image,
             batch_timeout_s=self.batch_timeout_s,
             max_batch_records=self.max_batch_records,
             max_batch_bytes=self.max_batch_bytes,

@@ -117,3 +117,13 @@ def test_the_configuration_page_names_every_option() -> None:
     page = configuration_page()
     for option in ("`tombstone_horizon_s`", "`keyfile_password`", "`drain_timeout_s`", "`without_set`", "`group.id`"):
         assert page.count(option) >= 1, option
+
+
+@pytest.mark.parametrize(
+    ("image", "words"), [("full", "whole records"), ("partial", "merged bin by bin"), ("none", "never their bins")]
+)
+def test_explain_says_what_a_mirror_holds_of_each_image(tmp_path: Path, image: str, words: str) -> None:
+    file = tmp_path / "flow.yaml"
+    file.write_text(yaml.safe_dump(changed("source/image", image)))
+    told = json.loads(CliRunner().invoke(app, ["explain", str(file), "--no-plan", "--output", "json"]).stdout)
+    assert [words in output["writes"] for output in told["outputs"] if output["type"] == "aerospike"] == [True]
