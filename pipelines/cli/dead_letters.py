@@ -262,8 +262,8 @@ def _list_text(flow: str, sums: "Sums", found: "Standing", rows: list[dict[str, 
 def sums_line(flow: str, sums: "Sums") -> str:
     """The account of a flow's letters in one line."""
     text = (
-        f"flow {flow}: {sums.letters:,} dead letters = {sums.waiting:,} waiting + {sums.replayed:,} replayed "
-        f"+ {sums.superseded:,} superseded + {sums.dropped:,} dropped"
+        f"flow {flow}: {sums.letters:,} dead letter{_plural(sums.letters)} = "
+        f"{sums.waiting:,} waiting + {sums.replayed:,} replayed + {sums.superseded:,} superseded + {sums.dropped:,} dropped"
     )
     if sums.without_letter:
         text += f"; {sums.without_letter:,} with a state are not in their table any more"
@@ -271,7 +271,11 @@ def sums_line(flow: str, sums: "Sums") -> str:
 
 
 def _letters(number: int) -> str:
-    return f"{number:,} letter{'' if number == 1 else 's'}"
+    return f"{number:,} letter{_plural(number)}"
+
+
+def _plural(number: int) -> str:
+    return "" if number == 1 else "s"
 
 
 def _title(code: str) -> str:

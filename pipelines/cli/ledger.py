@@ -76,40 +76,47 @@ def totals_of(rows: Sequence["LedgerRow"]) -> list[Totals]:
 def ledger(
     flow: FlowPath,
     output: AsJson = Output.TEXT,
-    lane: Annotated[str | None, typer.Option("--lane", help="Only this lane.")] = None,
+    lane: Annotated[
+        str | None, typer.Option("--lane", help="Only this lane; @replay for replays of dead letters, each an epoch.")
+    ] = None,
     last: Annotated[int, typer.Option("--last", min=0, help="How many of the newest batches to list; 0 for none.")] = 20,
     totals: Annotated[bool, typer.Option("--totals", help="Totals only.")] = False,
 ) -> None:
     """Show what became of every event: in = applied + superseded + duplicate + dead, per output and micro-batch.
 
     Reads the ledger table and what is not in it yet; a running flow is not disturbed. Totals are over all batches, whatever
-    --last says.
-    Exit status 0 when every batch of every output adds up, 1 when not.
+    --last says. Below them, what became of the dead letters: letters = waiting + replayed + superseded + dropped.
+    Exit status 0 when every batch of every output adds up, and the dead letters do, 1 when not.
     """
     from checkpoints.journal import Journal
+    from pipelines.cli.dead_letters import sums_line
+    from pipelines.dead_letters.desk import book_of
     from pipelines.flow import load_flow
     from schemas.errors import ConfigError
+    from schemas.letters import REPLAY_LANE
     from sinks.delta.ledger import LedgerTable
 
     model = load_flow(flow)
-    if lane is not None and lane not in model.lanes:
+    if lane is not None and lane not in (*model.lanes, REPLAY_LANE):
         raise ConfigError(
             "E101", f"the flow has no lane {lane!r}", remedy=f"Its lanes are {', '.join(model.lanes)}.", file=str(flow)
         )
     rows = LedgerTable(model.name, model.ledger.path).read(Journal(model.checkpoint), lane=lane)
     sums = totals_of(rows)
     listed = [] if totals or not last else rows[-last:]
-    balanced = all(total.balanced for total in sums)
+    letters = book_of(model).standing().sums()
+    balanced = all(total.balanced for total in sums) and letters.hold
     if output is Output.JSON:
         answer = {
             "flow": model.name,
             "balanced": balanced,
             "totals": [total.as_dict() for total in sums],
             "batches": [row.as_dict() for row in listed],
+            "dead_letters": letters._asdict(),
         }
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        typer.echo("\n".join(_text(model.name, listed, sums)))
+        typer.echo("\n".join([*_text(model.name, listed, sums), *([sums_line(model.name, letters)] if letters.letters else [])]))
     if not balanced:
         raise typer.Exit(UNBALANCED)
 

@@ -1,4 +1,8 @@
-"""Every Kafka offset accounted for: in the history, among the dead letters, or unselected by the flow; none twice."""
+"""Every Kafka offset accounted for: in the history, among the dead letters, or unselected by the flow; none twice.
+
+Rows that came out of dead letters later (`millrace dead-letters replay`) carry the replay's id instead of the checkpoint's: they
+are no part of what the lane has read, and are accounted for apart.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -40,9 +44,11 @@ def account_offsets(
         offset - start.get(topic, {}).get(partition, 0) for topic, ends in end.items() for partition, offset in ends.items()
     )
     place = ["topic", "partition", "offset", "element"]
+    # A batch repeated after a decoder was mended may have given an event to the history whose letter was written before.
+    letters = dead_letters.where(F.col("output").isNull()).select(*place).join(history.select(*place), place, "left_anti")
     counted = (
         history.select(*place)
-        .unionAll(dead_letters.where(F.col("output").isNull()).select(*place))
+        .unionAll(letters)
         .groupBy(*place)
         .agg(F.count("*").alias("times"))
         .agg(F.count("*").alias("distinct"), F.sum(F.col("times") - 1).alias("again"))
@@ -53,4 +59,28 @@ def account_offsets(
     return OffsetAccount(events, again, unread + sum(row.rows_read - row.unselected for row in ledger) - distinct)
 
 
-__all__ = ["OffsetAccount", "account_offsets"]
+class LateAccount(NamedTuple):
+    """What became of events that replays have given to a history.
+
+    doubled: events a replay added that the history has from elsewhere, too. lost: letters a replay has settled with this history
+             whose message is not in it.
+    """
+
+    doubled: int
+    lost: int
+
+
+def account_late(history: DataFrame, late: DataFrame, states: DataFrame, output: str) -> LateAccount:
+    """The account of a history's late rows.
+
+    history: all its rows; late: those of replays; states: table of `schemas.tables.LETTER_STATES_DDL`.
+    """
+    message = ["topic", "partition", "offset", "kafka_timestamp"]
+    place = [*message, "element"]
+    times = history.select(*place).groupBy(*place).agg(F.count("*").alias("times"))
+    doubled = late.select(*place).distinct().join(times, place).where("times > 1").count()
+    settled = states.where(F.col("fates")[output].isin("applied", "duplicate")).select(*message).distinct()
+    return LateAccount(doubled, settled.join(history.select(*message), message, "left_anti").count())
+
+
+__all__ = ["LateAccount", "OffsetAccount", "account_late", "account_offsets"]

@@ -4,18 +4,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from checkpoints.journal import Journal
 from checkpoints.layout import committed_kafka_offsets, initial_offsets, read_epoch
+from pipelines.dead_letters.plan import PlanFile
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
 from pipelines.reconcile.compare import Form
 from pipelines.reconcile.jobs import Namespace, Scope, compare_history, compare_namespaces
-from pipelines.reconcile.offsets import account_offsets
+from pipelines.reconcile.offsets import LateAccount, account_late, account_offsets
 from pipelines.worker_errors import raise_worst
 from schemas.errors import ConfigError
 from sinks.aerospike.connection import client_for
 from sinks.delta.ledger import LedgerTable
+from sinks.delta.letter_states import LetterStates
 from sinks.delta.table import is_table
 
 
@@ -151,7 +154,21 @@ def _offset_check(flow: Flow, spark: SparkSession, name: str, history: DeltaHist
         initial_offsets(checkpoint) if end else {},
         end,
     )
-    return OffsetCheck(name, *account)
+    late = _late(flow, spark, name, history)
+    return OffsetCheck(name, account.events, account.doubled + late.doubled, account.lost + late.lost)
+
+
+def _late(flow: Flow, spark: SparkSession, name: str, history: DeltaHistory) -> LateAccount:
+    """The account of what replays of dead letters have given to a history."""
+    states = LetterStates(flow.name, flow.dead_letters.states)
+    if not is_table(states.path):
+        return LateAccount(0, 0)
+    plan = PlanFile(states.path).read()
+    told = _read(spark, states.path).where(F.col("flow") == flow.name)
+    acts = [row["act_id"] for row in told.where("act = 'replay'").select("act_id").distinct().collect()]
+    acts += [plan.act.id] if plan else []
+    rows = _read(spark, history.path).where((F.col("flow") == flow.name) & (F.col("output") == name))
+    return account_late(rows, rows.where(F.col("epoch").isin(acts)), told, name)
 
 
 def _epoch_is(epoch: str | None) -> str:

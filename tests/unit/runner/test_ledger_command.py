@@ -84,3 +84,28 @@ def test_a_lane_the_flow_has_not_is_named(flow: Path) -> None:
     result = ask(flow, "--lane", "fats")
     assert isinstance(result.exception, ConfigError)
     assert "'fats'" in str(result.exception) and "fast, bulk" in result.exception.remedy
+
+
+def test_what_became_of_dead_letters_stands_below_and_must_add_up(flow: Path) -> None:
+    from schemas.letters import LetterState
+    from sinks.delta.letter_states import NewState
+    from tests.support.letters import Tables
+
+    flow.write_text(
+        flow.read_text().replace(f"{flow.parent}/dead", f"{{path: {flow.parent}/letters, states: {flow.parent}/states}}")
+    )
+    tables = Tables(flow.parent)
+    key = tables.letter(1)
+    keep(flow, ROW)
+    assert "flow f: 1 dead letter = 1 waiting + 0 replayed" in ask(flow).output
+    assert json.loads(ask(flow, "--output", "json").output)["dead_letters"]["waiting"] == 1
+    gone = key._replace(id=key.id._replace(offset=8))
+    tables.states.append(tables.act("drop"), 0, [NewState(gone, LetterState.DROPPED)])
+    result = ask(flow)
+    assert result.exit_code == 1 and "THE SUMS DO NOT HOLD" in result.output
+
+
+def test_replays_are_a_lane_of_the_ledger(flow: Path) -> None:
+    keep(flow, ROW, replace(ROW, lane="@replay", epoch="act"))
+    answer = json.loads(ask(flow, "--lane", "@replay", "--output", "json").output)
+    assert [(row["lane"], row["epoch"]) for row in answer["batches"]] == [("@replay", "act")]
