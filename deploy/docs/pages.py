@@ -15,7 +15,7 @@ from deploy.paths import PROJECT
 from pipelines.flow import docs as flow_docs
 from schemas.error_codes import CATALOGUE
 from schemas.reasons import REASONS
-from schemas.tables import DEAD_LETTERS_DDL
+from schemas.tables import DEAD_LETTERS_DDL, LETTER_STATES_DDL
 
 NOTICE = "Made from the code by `make docs`; do not edit.\n"
 
@@ -66,20 +66,18 @@ def dead_letters_page() -> str:
         "one row of the flow's dead-letter table (`dead_letters.path`, a Delta table), with the original bytes, and is counted",
         "as `dead` in the ledger of its batch. A row is written once, also when a batch is repeated after a crash.",
         "",
-        "The newest first, in Spark SQL; `millrace decode` shows how one message is read:",
-        "",
-        "```sql",
-        "SELECT code, detail, output, topic, partition, offset",
-        "FROM delta.`.millrace/data/payments/dead_letters` ORDER BY seen_at DESC",
-        "```",
+        "`millrace dead-letters list FLOW` shows them by reason, `show` one with the place marked where it failed, `replay` runs",
+        "them again once the cause is mended, `drop` gives them up: [replaying-dead-letters.md](replaying-dead-letters.md).",
+        "Limits stop a flow, or warn, before a bad deployment fills the table: `dead_letters.limits` in",
+        "[configuration.md](configuration.md).",
         "",
         "## Reason codes",
         "",
         "`D1xx`: cannot be decoded; one letter whatever the number of lanes, `output` is null. `D2xx`: decoded, but the output",
         "named cannot hold it; the other outputs have it.",
         "",
-        "A letter is not tried again by itself. Once its cause is mended, the record's next change brings the whole record into",
-        "a mirror; to have that sooner, let the source write the record again.",
+        "A letter is not tried again by itself: `millrace dead-letters replay` does it. In a mirror the record's next change",
+        "brings the whole record, too; a history has the event only from a replay.",
         "",
         "| code | reason | meaning | what to do |",
         "| --- | --- | --- | --- |",
@@ -87,6 +85,10 @@ def dead_letters_page() -> str:
     lines += [f"| {reason.code} | {reason.title} | {reason.meaning} | {reason.remedy} |" for reason in REASONS.values()]
     lines += ["", "## Columns", "", "| column | type |", "| --- | --- |"]
     lines += [f"| `{name}` | {kind} |" for name, kind in _columns(DEAD_LETTERS_DDL)]
+    lines += ["", "## Columns of the table of states (`dead_letters.states`)", ""]
+    lines += ["A row per letter and act; the newest one says how the letter stands. A letter without a row waits.", ""]
+    lines += ["| column | type |", "| --- | --- |"]
+    lines += [f"| `{name}` | {kind} |" for name, kind in _columns(LETTER_STATES_DDL)]
     return "\n".join(lines) + "\n"
 
 
