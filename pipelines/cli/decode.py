@@ -12,11 +12,13 @@ import typer
 if TYPE_CHECKING:
     from schemas.xdr.metadata import Metadata
     from schemas.xdr.normal_form import Read
-    from schemas.xdr.options import DecodeOptions
+    from schemas.xdr.options import AvroSchemas, DecodeOptions
+    from schemas.xdr.schema_source import SchemaSource
 
 DEAD = 1
 _OF_LINES = ("json", "flat-json", "auto")
-_SAID_BY_FLOW = {"message_format": "--format", "metadata_key": "--metadata-key"}
+_SCHEMAS = {"schema_write": "--schema-write", "schema_delete": "--schema-delete", "schema_key": "--schema-key"}
+_SAID_BY_FLOW = {"message_format": "--format", "metadata_key": "--metadata-key", **_SCHEMAS}
 """Options a flow replaces, by their parameters."""
 
 
@@ -26,6 +28,8 @@ class Format(StrEnum):
     JSON = "json"
     FLAT_JSON = "flat-json"
     MESSAGE_PACK = "message-pack"
+    AVRO = "avro"
+    KAFKA_AVRO = "kafka-avro"
     AUTO = "auto"
 
 
@@ -41,9 +45,19 @@ def decode(
             help="The message's Kafka key, as its bytes are; it and the identity it holds are shown beside the event.",
         ),
     ] = None,
-    metadata_key: Annotated[str, typer.Option(help="flat-json: the member that holds the metadata.")] = "metadata",
+    metadata_key: Annotated[str, typer.Option(help="flat-json, avro: the member that holds the metadata.")] = "metadata",
+    schema_write: Annotated[Path | None, typer.Option(metavar="FILE", help="avro, auto: the Avro schema of writes.")] = None,
+    schema_delete: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="avro, auto: the schema of deletes; that of writes when absent.")
+    ] = None,
+    schema_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="avro, auto: the schema of Kafka keys, where values have no metadata.")
+    ] = None,
     flow: Annotated[
-        Path | None, typer.Option(help="Read as this flow does: format, metadata key, declared bins; not beside those options.")
+        Path | None,
+        typer.Option(
+            help="Read as this flow does: format, metadata key, schemas, registry, declared bins; not beside such options."
+        ),
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Every line of FILE is a message; JSON only.")] = False,
 ) -> None:
@@ -59,14 +73,15 @@ def decode(
 
     if flow:
         _require_alone(context)
-    options = _options(message_format.value, metadata_key, flow)
+    schemas = {"write": schema_write, "delete": schema_delete, "key": schema_key}
+    options = _options(message_format.value, metadata_key, schemas, flow)
     if lines and options.format not in _OF_LINES:
         raise ConfigError(
             "E101",
             f"--lines is for JSON: a message of the format {options.format} may hold any byte, the end of a line too",
             remedy="Decode one file a message.",
         )
-    reader = Reader(options)
+    reader = Reader(options, _registry(options))
     kafka_key = _bytes(key_file) if key_file else None
     key = {} if kafka_key is None else {"kafka_key": _text(kafka_key), "kafka_key_identity": _key_identity(kafka_key)}
     dead = False
@@ -110,11 +125,49 @@ def _bytes(path: Path) -> bytes:
         raise ConfigError("E100", f"cannot be read: {error.strerror}", remedy="Check the path.", file=path) from None
 
 
-def _options(message_format: str, metadata_key: str, flow: Path | None) -> "DecodeOptions":
+def _options(message_format: str, metadata_key: str, schemas: dict[str, Path | None], flow: Path | None) -> "DecodeOptions":
     from pipelines.flow import load_flow
     from schemas.xdr.options import DecodeOptions
 
-    return load_flow(flow).decode_options() if flow else DecodeOptions(format=message_format, metadata_key=metadata_key)
+    if flow:
+        return load_flow(flow).decode_options()
+    return DecodeOptions(message_format, metadata_key, avro=_avro_schemas(message_format, metadata_key, schemas))
+
+
+def _avro_schemas(message_format: str, metadata_key: str, files: dict[str, Path | None]) -> "AvroSchemas | None":
+    """The schemas of plain Avro. Raises ConfigError E100 and E101 for files and combinations that cannot be used."""
+    from schemas.errors import ConfigError
+    from schemas.xdr.avro import problem_of
+    from schemas.xdr.options import AvroSchemas
+
+    if message_format == Format.KAFKA_AVRO:
+        raise ConfigError("E101", "format kafka-avro needs a schema registry", remedy="Use --flow with a flow that names it.")
+    given = {name: path for name, path in files.items() if path is not None}
+    if given and message_format not in (Format.AVRO, Format.AUTO):
+        raise ConfigError(
+            "E101",
+            f"--schema-{next(iter(given))} belongs to avro and auto; the format is {message_format}",
+            remedy="Leave it out.",
+        )
+    if "write" not in given:
+        if given or message_format == Format.AVRO:
+            raise ConfigError("E101", "--schema-write is missing: no message of plain Avro says by which schema it was written")
+        return None
+    try:
+        schemas = AvroSchemas(**{name: _bytes(path).decode("utf-8-sig") for name, path in given.items()})
+    except UnicodeDecodeError:
+        raise ConfigError("E101", "a schema file is not UTF-8 text") from None
+    problem = problem_of(schemas, metadata_key)
+    if problem is not None:
+        name, why = problem
+        raise ConfigError("E101", f"the schema of --schema-{name} cannot be used: {why}", file=given.get(name))
+    return schemas
+
+
+def _registry(options: "DecodeOptions") -> "SchemaSource | None":
+    from pipelines.schema_registry import SchemaRegistry
+
+    return None if options.registry is None else SchemaRegistry(options.registry)
 
 
 def _text(data: bytes) -> str | dict[str, str]:

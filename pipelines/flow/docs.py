@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipelines.flow.avro import AvroFile
 from pipelines.flow.model import Flow
 from pipelines.flow.places import bare, union_models
 from pipelines.flow.problems import amount
@@ -22,7 +23,14 @@ PAGE = Path("docs/configuration.md")
 _SCHEMA_FILE = "schema file"
 _SCHEMA_HEADING = "## Schema files"
 _UNITS = {"_ms": "ms", "_s": "s", "_bytes": "bytes"}
-_KINDS: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text", Secret: "secret"}
+_KINDS: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    Secret: "secret",
+    AvroFile: "file",
+}
 
 _HEAD = """# Configuration
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.flow.avro import place_avro_files
 from pipelines.flow.document import Document, document_at, read_document
 from pipelines.flow.mending import validated
 from pipelines.flow.model import Flow
@@ -43,6 +44,7 @@ def parse_flow(text: str, path: str = "<text>", environment: Mapping[str, str] |
 
 
 def _loaded(document: Document, environment: Mapping[str, str]) -> LoadedFlow:
+    place_avro_files(document)
     unreadable = fill_in_schemas(document, environment) | {problem.loc for problem in document.problems if not problem.file}
     flow, found = validated(Flow, document, unreadable)
     problems = document.problems + [_marked(document, problem) for problem in found]

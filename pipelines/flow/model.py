@@ -174,6 +174,7 @@ class Flow(StrictModel):
             metadata_key=self.source.metadata_key or DecodeOptions().metadata_key,
             wrapped_in=self.source.wrapped_in,
             image=self.source.image,
+            avro=None if self.source.avro is None else self.source.avro.schemas(),
             records=tuple(entry.record_type() for entry in self.records),
             registry=self.source.registry.client_options() if self.source.registry else None,
         )

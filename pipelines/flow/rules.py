@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipelines.flow.avro import avro_schemas_fit
 from pipelines.flow.cluster_rules import cluster_options_agree, mirrors_get_what_they_need
 from pipelines.flow.locations import inside, same_place
 from pipelines.flow.outputs import DeltaHistory
@@ -123,11 +124,11 @@ def reconcile_reads_a_selected_namespace(flow: "Flow") -> Iterator[Broken]:
 def source_options_agree(flow: "Flow") -> Iterator[Broken]:
     """Options of the source that Spark refuses, or that belong to another format."""
     source = flow.source
-    if source.metadata_key is not None and source.format not in ("flat-json", "auto"):
+    if source.metadata_key is not None and source.format not in ("flat-json", "avro", "kafka-avro", "auto"):
         yield Broken(
             ("source", "metadata_key"),
-            f"'source.metadata_key' belongs to flat-json and auto; the format is {source.format!r}",
-            "Leave it out, or set format: flat-json.",
+            f"'source.metadata_key' belongs to flat-json, avro, kafka-avro and auto; the format is {source.format!r}",
+            "Leave it out, or set the format that the connector is set to.",
             (("source", "format"),),
         )
     if source.wrapped_in is not None and source.format not in ("json", "flat-json", "auto"):
@@ -235,6 +236,7 @@ RULES: tuple[Rule, ...] = (
     mirrors_get_what_they_need,
     reconcile_reads_a_selected_namespace,
     source_options_agree,
+    avro_schemas_fit,
     registry_fits_format,
     registry_options_agree,
     cluster_options_agree,

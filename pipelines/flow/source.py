@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from pipelines.flow.avro import Avro
 from pipelines.flow.base import Int, StrictModel, Text, Texts
 from pipelines.flow.registry import Registry
 from pipelines.flow.secrets import Secret, is_sensitive, secret_from
@@ -61,23 +62,26 @@ class Source(StrictModel):
 
     bootstrap_servers: Texts = Field(min_length=1, description="Kafka brokers, host:port.", examples=[["127.0.0.1:9092"]])
     topics: Texts = Field(min_length=1, description="Topics to read, by name.", examples=[["xdr.payments"]])
-    format: Literal["json", "flat-json", "message-pack", "auto"] = Field(
+    format: Literal["json", "flat-json", "message-pack", "avro", "kafka-avro", "auto"] = Field(
         default="json",
         description="Encoding of the messages, as the connector is set; auto decides for each message by its bytes.",
     )
     metadata_key: Text | None = Field(
         default=None,
-        description="Name of the metadata object in flat JSON, as the connector is set; `metadata` when absent. flat-json and "
-        "auto only.",
+        description="Name of the metadata object in flat JSON and Avro, as the connector is set; `metadata` when absent. "
+        "flat-json, avro, kafka-avro and auto only.",
     )
     wrapped_in: Text | None = Field(
         default=None,
         description="Member of a JSON object in which a custom formatter has put the message as text; absent: messages are not "
         "wrapped. json, flat-json and auto only.",
     )
+    avro: Avro | None = Field(default=None, description="Writer schemas, for avro and auto; see their own table.")
     registry: Registry | None = Field(default=None, description="Schema registry, for kafka-avro and auto; see its own table.")
     image: Literal["full", "partial", "none"] = Field(
-        default="full", description="What XDR ships of a record: all its bins, only changed ones, or none. A mirror needs full."
+        default="full",
+        description="What XDR ships of a record: all its bins, changed ones (which a mirror then merges), or none, only that it "
+        "changed.",
     )
     starting_offsets: Literal["earliest", "latest"] = Field(
         default="earliest", description="Where a new checkpoint begins. An existing checkpoint goes on where it was."

@@ -29,7 +29,7 @@ class Readers:
         self.values: list[bytes] = []
         self.says = Read(Metadata("shop", "orders", bytes(20), None, "delete"), None)
 
-    def __call__(self, options: DecodeOptions) -> "Readers":
+    def __call__(self, options: DecodeOptions, schemas: object) -> "Readers":
         self.options.append(options)
         return self
 

@@ -75,7 +75,7 @@ def test_a_rule_is_not_reported_over_an_option_that_is_itself_wrong() -> None:
         ("127.0.0.1:9092", "", 3, "'source.bootstrap_servers' is empty, expected"),
         ("[xdr.payments]", "[]", 4, "expected at least 1"),
         ("[xdr.payments]", "[on]", 4, "'source.topics[0]' is true, expected text. Put quotes around it."),
-        ("formt: json", "format: protobuf", 5, "expected one of 'json', 'flat-json', 'message-pack' or 'auto'"),
+        ("formt: json", "format: protobuf", 5, "expected one of 'json', 'flat-json', 'message-pack', 'avro', 'kafka-avro' or "),
         ("formt: json", "starting_offsets: earlyest", 5, "Did you mean 'earliest'?"),
         ("lots", "'20'", 6, "is '20', expected a whole number. Leave the quotes out."),
         ("lots", "0", 6, "expected at least 1"),

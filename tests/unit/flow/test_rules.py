@@ -13,6 +13,9 @@ from tests.unit.flow.flows import HISTORY, MIRROR, changed, valid
 M = "lanes/fast/outputs/mirror"
 MIRROR_AT = "lanes.fast.outputs.mirror"
 REGISTRY = "source.registry"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "avro"
+AVSC, BARE = str(EXAMPLES / "write.avsc"), str(Path(__file__).with_name("bare.avsc"))
+SOURCE = {"bootstrap_servers": "127.0.0.1:9092", "topics": ["xdr.payments"], "format": "avro"}
 RECONCILE = {"hosts": ["localhost:3000"], "namespace": "payments"}
 
 
@@ -58,7 +61,6 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ("record_names_fit", "records/0/bins", {"_mr_v": "int"}, "records[0].bins._mr_v", "keeps for itself"),
     ("record_names_fit", "records/0/sets", ["s" * 64], "records[0].sets[0]", "63 bytes"),
     ("record_names_fit", "records/0/without_set", True, "records[0].without_set", "without 'sets'"),
-    ("mirrors_get_what_they_need", "source/image", "partial", "source.image", "replaces whole records"),
     (
         "mirrors_get_what_they_need",
         "records",
@@ -99,6 +101,18 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ),
     ("source_options_agree", "source/options", {"group.id": "g"}, "source.options.group.id", "each other's partitions"),
     ("source_options_agree", "source/options", {"enable.auto.commit": True}, "source.options.enable.auto.commit", "checkpoint"),
+    ("avro_schemas_fit", "source/format", "avro", "source.format", "needs 'source.avro'"),
+    ("avro_schemas_fit", "source/avro", {"write": AVSC}, "source.avro", "belongs to avro and auto"),
+    ("avro_schemas_fit", "source", SOURCE | {"avro": {"write": BARE}}, "source.avro.write", "then a key schema is needed"),
+    ("avro_schemas_fit", "source", SOURCE | {"avro": {"write": AVSC, "delete": BARE}}, "source.avro.delete", "has no metadata"),
+    ("avro_schemas_fit", "source", SOURCE | {"avro": {"write": AVSC, "key": AVSC}}, "source.avro.key", "namespace and digest"),
+    (
+        "avro_schemas_fit",
+        "source",
+        SOURCE | {"avro": {"write": AVSC, "delete": str(EXAMPLES / "delete.avsc")}, "metadata_key": "m"},
+        "source.avro.delete",
+        "looks like metadata, but the flow calls it m",
+    ),
     ("registry_fits_format", "source/registry", {"urls": ["http://r"]}, "source.registry", "belongs to kafka-avro and auto"),
     (
         "registry_options_agree",
