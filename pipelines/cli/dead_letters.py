@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pipelines.dead_letters.ready import Ready
     from pipelines.dead_letters.replay import Done
     from sinks.delta.letter_book import LetterBook, Standing, Sums
-    from sinks.delta.letter_keys import LetterKey
 
 UNSETTLED = 1
 """Exit status of an answer that is bad: sums that do not hold, letters that still wait after a replay."""
@@ -216,8 +215,10 @@ def drop(
 
 def _rows(book: "LetterBook", found: "Standing", limit: int) -> list[dict[str, Any]]:
     """The first letters of `found`, with their details: only theirs are read."""
+    from sinks.delta.letter_keys import keys_of
+
     shown = found.rows.slice(0, limit)
-    keys: list[LetterKey] = found.letters()[:limit]
+    keys = keys_of(shown)
     details = book.contents(keys, ["detail", "format", "format_guess"])
     rows = []
     for key, row in zip(keys, shown.to_pylist(), strict=True):
