@@ -12,6 +12,7 @@ from pipelines.flow.dead_letters import topic_client
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
 from pipelines.flow.outputs import DeltaHistory as HistoryOptions
+from pipelines.flow.records import user_keys
 from pipelines.kafka_offsets import Broker, Offsets, client_settings
 from pipelines.letter_limits import LetterLimits
 from pipelines.letters import LaneLetters
@@ -48,7 +49,7 @@ class FlowParts:
         self._adopt = adopt_tables
         for name, options in flow.all_outputs().items():
             if isinstance(options, MirrorOptions):
-                self.sinks[name] = AerospikeMirror(options.mirror(name, flow.source.image))
+                self.sinks[name] = AerospikeMirror(options.mirror(name, flow.source.image, user_keys(flow.records)))
             else:
                 self.histories[name] = DeltaHistory(flow.name, name, options.path, flow.declared_bins())
 

@@ -8,11 +8,26 @@ import hashlib
 import struct
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Callable
+from typing import Any
 
 from schemas.events import UserKey
 
 DIGEST_BYTES = 20
 _ripemd160 = hashlib.new("ripemd160").copy
+
+
+_text_hashers: dict[str | None, Callable[[], Any]] = {}
+_REMEMBERED = 10_000
+
+
+def _text_hasher(set_name: str | None) -> Callable[[], Any]:
+    """What makes a hasher that has the set name and the type byte of strings behind it: asked per message, and sets are few."""
+    hasher = _ripemd160()
+    hasher.update(f"{set_name or ''}\x03".encode())
+    if len(_text_hashers) < _REMEMBERED:
+        _text_hashers[set_name] = hasher.copy
+    return hasher.copy
 
 
 class KeyMismatch(ValueError):
@@ -21,10 +36,12 @@ class KeyMismatch(ValueError):
 
 def digest_of(set_name: str | None, user_key: UserKey) -> bytes:
     """The 20-byte digest of a record. Raises OverflowError for integers beyond 64 bits."""
-    hasher = _ripemd160()
     if isinstance(user_key, str):
-        hasher.update(f"{set_name or ''}\x03{user_key}".encode())
-    elif isinstance(user_key, bytes):
+        hasher = (_text_hashers.get(set_name) or _text_hasher(set_name))()
+        hasher.update(user_key.encode())
+        return bytes(hasher.digest())
+    hasher = _ripemd160()
+    if isinstance(user_key, bytes):
         hasher.update(f"{set_name or ''}\x04".encode() + user_key)
     elif isinstance(user_key, float):
         hasher.update(f"{set_name or ''}\x02".encode() + struct.pack(">d", user_key))

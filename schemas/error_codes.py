@@ -269,6 +269,12 @@ _KINDS = (
         "Stop the flow, replay, and start it again: nothing is lost meanwhile.",
     ),
     ErrorKind(
+        "E460",
+        "Message is not as its schema says",
+        "A bin is new, missing or of another type, and the record type's policy for that is to stop the flow.",
+        "Change the schema to what the message holds, or its policy to one that goes on, and start again: the batch is repeated.",
+    ),
+    ErrorKind(
         "E490",
         "The demo could not be carried out",
         "A step of `millrace demo` did not happen: a kill that never came, a driver or workload that failed, a stalled drain.",

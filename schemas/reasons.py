@@ -97,8 +97,8 @@ _REASONS = (
         "D113",
         "user key contradicts digest",
         "The digest of set and user key is not the event's digest: either may be damaged, or a transform has rewritten one.",
-        "Find what rewrites set, user key or digest on the way. Where it is meant so, `policies.user_key` of the record type takes "
-        "the event without its key (drop) or with it (trust).",
+        "Find what rewrites set, user key or digest on the way. Where that is meant so, `policies.user_key` of the record type "
+        "takes the event without its key (drop) or with it (trust).",
     ),
     Reason(
         "D114",

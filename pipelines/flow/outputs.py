@@ -44,8 +44,11 @@ class AerospikeMirror(AerospikeCluster):
     )
     send_key: Bool = Field(default=True, description="Store the user key where the event has it.")
 
-    def mirror(self, name: str, image: Image = "full") -> MirrorConfig:
-        """The sink's configuration for the output called `name`, secrets revealed. image: what events carry of a record."""
+    def mirror(self, name: str, image: Image = "full", user_keys: Literal["check", "proved", "trust"] = "check") -> MirrorConfig:
+        """The sink's configuration for the output called `name`, secrets revealed.
+
+        image: what events carry of a record. user_keys: whether the reader has made sure of them, as MirrorConfig says.
+        """
         return MirrorConfig(
             name=name,
             client=self.client(),
@@ -53,6 +56,7 @@ class AerospikeMirror(AerospikeCluster):
             tombstone_set=self.tombstone_set,
             tombstone_horizon_s=self.tombstone_horizon_s,
             send_key=self.send_key,
+            user_keys=user_keys,
             image=image,
             batch_timeout_s=self.batch_timeout_s,
             max_batch_records=self.max_batch_records,

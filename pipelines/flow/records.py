@@ -1,7 +1,7 @@
 """Which records a flow takes, and what it knows about them: in the flow itself, or in a schema file it names."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -149,6 +149,11 @@ class RecordSchema(Records):
         return self
 
 
+def user_keys(records: tuple[Records, ...]) -> Literal["proved", "trust"]:
+    """Whether the reader has proved every user key of these records, or lets some through that contradict their digests."""
+    return "trust" if any(entry.policies.user_key == "trust" for entry in records) else "proved"
+
+
 def declared_types(records: tuple[Records, ...]) -> dict[str, set[BinType]]:
     """Every type each declared bin has in some entry."""
     types: dict[str, set[BinType]] = {}
@@ -158,4 +163,4 @@ def declared_types(records: tuple[Records, ...]) -> dict[str, set[BinType]]:
     return types
 
 
-__all__ = ["Bin", "RecordPolicies", "RecordSchema", "Records", "SCHEMALESS", "declared_types"]
+__all__ = ["Bin", "RecordPolicies", "RecordSchema", "Records", "SCHEMALESS", "declared_types", "user_keys"]

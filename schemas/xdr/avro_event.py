@@ -25,7 +25,7 @@ from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Bin, Read
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.problem import Undecodable
-from schemas.xdr.record_types import RecordTypes
+from schemas.xdr.record_types import Declared, RecordTypes
 
 Message = tuple[Mapping[str, Any] | None, dict[str, Any]]
 """Metadata, if the message has any, and bins by name."""
@@ -113,7 +113,7 @@ class AvroEvents:
             return Read(metadata, [])
         assert metadata.namespace is not None  # else the metadata would have been a problem
         declared = self._types.bins(metadata.namespace, metadata.set)
-        return Read(metadata, [_bin(name, value, declared.get(name)) for name, value in bins.items()])
+        return Read(metadata, [_bin(name, value, declared) for name, value in bins.items()])
 
 
 _KEY_PLACES = {name: f"key.{name}" for name in _MEMBERS} | {"user_key": "key.userKey"}
@@ -143,23 +143,22 @@ _KINDS = {
 }
 
 
-def _bin(name: str, value: Any, declared: BinType | None) -> Bin:
+def _bin(name: str, value: Any, declared: Declared) -> Bin:
     if value is None:
         return name, NULL_TYPE, None
-    kind = _KINDS[type(value)]
-    if declared is not None and declared != kind:
-        if (kind, declared) not in ((BinType.STR, BinType.GEOJSON), (BinType.BLOB, BinType.HLL)):
-            raise Undecodable("D108", f"{name} is {kind}, but the flow declares {declared}")
-        kind = declared
-    return name, str(kind), _geojson(name, value) if kind is BinType.GEOJSON else _text(value)
-
-
-def _geojson(name: str, text: str) -> str:
-    try:
-        return bin_text(BinType.GEOJSON, read_object(text.encode()))
-    except (Undecodable, Misfit, RecursionError) as problem:
-        why = problem.detail if isinstance(problem, Undecodable) else str(problem)
-        raise Undecodable("D108", f"{name} is declared geojson, but is no JSON object: {why}") from None
+    kind, wanted = _KINDS[type(value)], declared.get(name)
+    if wanted is not None and wanted != kind:
+        if (kind, wanted) == (BinType.BLOB, BinType.HLL):
+            kind = wanted
+        elif (kind, wanted) == (BinType.STR, BinType.GEOJSON):
+            try:
+                return name, str(wanted), bin_text(wanted, read_object(value.encode()))
+            except (Undecodable, Misfit, RecursionError) as problem:
+                why = problem.detail if isinstance(problem, Undecodable) else str(problem)
+                declared.contradicted(f"{name} is declared geojson, but is no JSON object: {why}")
+        else:
+            declared.contradicted(f"{name} is {kind}, but the flow declares {wanted}")
+    return name, str(kind), _text(value)
 
 
 def _text(value: Any) -> str:

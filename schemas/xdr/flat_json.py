@@ -16,7 +16,7 @@ from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Bin, Read
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.problem import Undecodable
-from schemas.xdr.record_types import RecordTypes
+from schemas.xdr.record_types import Declared, RecordTypes
 
 _ONCE = ("namespace", "set", "digest", "userKey", "msg", "gen", "lut", "exp", "durable")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
@@ -60,17 +60,21 @@ class FlatJson:
             return []
         assert metadata.namespace is not None  # else the metadata would have been a problem
         declared = self._types.bins(metadata.namespace, metadata.set)
-        return [_bin(name, value, declared.get(name)) for name, value in message.items() if name != self._key]
+        return [_bin(name, value, declared) for name, value in message.items() if name != self._key]
 
 
-def _bin(name: str, value: Any, declared: BinType | None) -> Bin:
+def _bin(name: str, value: Any, declared: Declared) -> Bin:
     if value is None:
         return name, NULL_TYPE, None
-    kind = _kind_of(value)
-    if declared is not None and declared != kind:
-        if not _may_be(declared, kind, value):
-            raise Undecodable("D108", f"{name} is {kind}, but the flow declares {declared}")
-        kind = declared
+    kind, wanted = _kind_of(value), declared.get(name)
+    if wanted is not None and wanted != kind:
+        if _may_be(wanted, kind, value):
+            try:
+                return name, str(wanted), bin_text(wanted, value)
+            except Misfit as why:
+                declared.contradicted(f"{name} of type {wanted} {why}")
+        else:
+            declared.contradicted(f"{name} is {kind}, but the flow declares {wanted}")
     try:
         return name, str(kind), bin_text(kind, value)
     except Misfit as why:

@@ -9,7 +9,6 @@ else that follows the flags is passed over, and the delete is without version.
 Facts: xdr-kafka message reference, 1.6 and cases 1-4, 8-16, 19-27, 35, 39.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from schemas.base64_text import to_base64
@@ -23,7 +22,7 @@ from schemas.xdr.normal_form import Bin, Read, last_of_each_name
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.packed import BLOBS, NotText, Unpacker, geojson
 from schemas.xdr.problem import Undecodable
-from schemas.xdr.record_types import RecordTypes
+from schemas.xdr.record_types import Declared, RecordTypes
 
 VERSION = 1
 OPS = {1: WRITE, 2: DELETE}
@@ -152,7 +151,7 @@ def _entries(packed: Unpacker) -> list[_Entry]:
     return entries
 
 
-def _bin(place: int, entry: _Entry, declared: Mapping[str, BinType]) -> Bin:
+def _bin(place: int, entry: _Entry, declared: Declared) -> Bin:
     name, kind, flags, value, fault = entry
     at = f"bins[{place}] (name {name if isinstance(name, str) else 'missing'})"
     if not isinstance(name, str):
@@ -170,9 +169,10 @@ def _bin(place: int, entry: _Entry, declared: Mapping[str, BinType]) -> Bin:
     full = _with_order(known, flags, at) if known else said
     flow = declared.get(name)
     if flow is not None and flow != said:
-        if (flow, known) != (BinType.HLL, BinType.BLOB):  # as in JSON, where both look alike: the declaration knows better
-            raise Undecodable("D108", f"{at}: type is {said}, but the flow declares {flow}")
-        full = BinType.HLL
+        if (flow, known) == (BinType.HLL, BinType.BLOB):  # as in JSON, where both look alike: the declaration knows better
+            full = BinType.HLL
+        else:
+            declared.contradicted(f"{at}: type is {said}, but the flow declares {flow}")
     if fault is not None:
         raise Undecodable("D108", f"{at}: value of type {said} {fault}")
     try:

@@ -10,4 +10,8 @@ class Undecodable(Exception):
         self.detail = detail
 
 
-__all__ = ["Undecodable"]
+class SchemaStop(Exception):
+    """A message is not as its record type says, and the policy is to stop the flow. Caught where the message's place is known."""
+
+
+__all__ = ["SchemaStop", "Undecodable"]

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, Terminal
 from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
 from schemas.xdr.auto import Auto
@@ -26,9 +26,9 @@ from schemas.xdr.normal_form import Read
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.ordinary import Ordinary, QuickRead, quick_flat_json, quick_typed_json
 from schemas.xdr.parts import Part, Parts, json_parts
-from schemas.xdr.problem import Undecodable
+from schemas.xdr.problem import SchemaStop, Undecodable
 from schemas.xdr.quick_message_pack import quick_message_pack
-from schemas.xdr.record_types import RecordTypes
+from schemas.xdr.rules import RulesOf
 from schemas.xdr.schema_source import SchemaSource
 from schemas.xdr.typed_json import TypedJson
 
@@ -126,12 +126,16 @@ class Table(NamedTuple):
 
 
 class _Odd(NamedTuple):
-    """What a message, or a part of one, is that did not go the quick way as a whole: `ordinary` or `reading`."""
+    """What a message, or a part of one, is that did not go the quick way as a whole: `ordinary` or `reading`.
+
+    taken: whether the flow takes its record; always, when it cannot be read.
+    """
 
     row: int
     element: int
     ordinary: Ordinary | None
     reading: Read
+    taken: bool = True
 
 
 def _no_message_itself(value: bytes) -> Ordinary | None:
@@ -147,7 +151,8 @@ class Reader:
     """Reads the messages of one topic. Raises ConfigError E101 for a format there is no decoder for.
 
     schemas: where writer schemas are asked for by id; None when messages name none. What it raises when nobody answers, a
-             Retryable, is the only exception that comes out of a reader: no message is at fault, and none is passed over.
+             Retryable, comes out of the reader: no message is at fault, and none is passed over. Only one exception more does:
+             Terminal E460, for a message that is not as its record type says when the policy is to stop.
     quick:   the quick way alone, for measurements and tests; None for what it leaves to the thorough reader.
     """
 
@@ -157,19 +162,23 @@ class Reader:
             raise ConfigError("E101", f"no decoder for format {options.format!r}; there are: {', '.join(sorted(FORMATS))}")
         self._thorough, self.quick, self._parts = encoding(options, schemas)
         self._whole = _no_message_itself if options.wrapped_in else self.quick
-        self._takes = RecordTypes(options.records).takes
+        self._rules_of = RulesOf(options)
 
     def read(self, value: bytes | None, key: bytes | None = None) -> list[Read]:
         """One message in the normal form, or several when the value holds several."""
         parts = self._apart(value)
-        return [self._thorough.read(value, key)] if parts is None else [self._read_part(part, key) for part in parts]
+        try:
+            found = [self._thorough.read(value, key)] if parts is None else [self._read_part(part, key) for part in parts]
+            return [self._ruled(read)[0] for read in found]
+        except SchemaStop as why:
+            raise Terminal("E460", str(why)) from None
 
     def events(self, messages: pa.RecordBatch | pa.Table) -> Events:
         """The messages, columns topic, partition, offset, key and value, as events.
 
         One that cannot be read is a Rejection whatever is taken: nobody knows whose it was.
         """
-        quick, takes = self._whole, self._takes
+        quick, rules_of = self._whole, self._rules_of
         topics, partitions, offsets, values = (messages.column(name).to_pylist() for name in (*_POSITION, "value"))
         events: list[ChangeEvent] = []
         rows: list[int] = []
@@ -179,28 +188,33 @@ class Reader:
             found = quick(value) if value is not None else None
             if found is None:
                 odd.append(row)
-            elif takes(found.namespace, found.set):
+                continue
+            rules = rules_of(found.namespace, found.set)
+            if rules is None:
+                unselected += 1
+                continue
+            found = rules.ordinary(found)
+            if found is None:
+                odd.append(row)
+            else:
                 events.append(ChangeEvent(*found[:-1], topics[row], partitions[row], offsets[row]))
                 rows.append(row)
-            else:
-                unselected += 1
         if not odd:
             return Events(events, rows, unselected, [])
         kept: list[_Odd] = []
         rejections: list[Rejection] = []
         placed = [((row, 0), event) for row, event in zip(rows, events, strict=True)]
         for one in self._odd(messages, values, odd):
-            row, element, found, read = one
-            said = read.metadata
+            row, element, found, read, take = one
             if read.error is not None:
-                whose = (said.namespace, said.digest)
+                whose = (read.metadata.namespace, read.metadata.digest)
                 rejections.append(Rejection(row, *read.error, False, *whose, element))
-            elif found is None and takes(said.namespace or "", said.set):
-                kept.append(one)
-            elif found is not None and takes(found.namespace, found.set):
-                placed.append(((row, element), ChangeEvent(*found[:-1], topics[row], partitions[row], offsets[row], element)))
-            else:
+            elif not take:
                 unselected += 1
+            elif found is None:
+                kept.append(one)
+            else:
+                placed.append(((row, element), ChangeEvent(*found[:-1], topics[row], partitions[row], offsets[row], element)))
         places = [pa.array([column[one.row] for one in kept]) for column in (topics, partitions, offsets)]
         columns = normal_form_columns([one.reading for one in kept], [one.element for one in kept])
         converted = events_from_arrow(pa.RecordBatch.from_arrays([*places, *columns], [*_POSITION, *DECODED.names]))
@@ -217,7 +231,7 @@ class Reader:
 
     def table(self, messages: pa.RecordBatch | pa.Table) -> Table:
         """The messages, columns key and value, in the normal form. One that is not taken is without its bins."""
-        quick, takes = self._whole, self._takes
+        quick, rules_of = self._whole, self._rules_of
         values = messages.column("value").to_pylist()
         events: list[Ordinary] = []
         rows: list[int] = []
@@ -225,13 +239,15 @@ class Reader:
         odd: list[int] = []
         for row, value in enumerate(values):
             found = quick(value) if value is not None else None
+            rules = None if found is None else rules_of(found.namespace, found.set)
+            if found is not None:
+                found = found._replace(bins={}) if rules is None else rules.ordinary(found)
             if found is None:
                 odd.append(row)
                 continue
-            take = takes(found.namespace, found.set)
-            events.append(found if take else found._replace(bins={}))
+            events.append(found)
             rows.append(row)
-            taken.append(take)
+            taken.append(rules is not None)
         if not odd:
             return Table(ordinary_columns(events, [0] * len(events)), None, taken)
         elements = [0] * len(events)
@@ -239,16 +255,13 @@ class Reader:
         late_taken: list[bool] = []
         for one in self._odd(messages, values, odd):
             if one.ordinary is not None:
-                take = takes(one.ordinary.namespace, one.ordinary.set)
-                events.append(one.ordinary if take else one.ordinary._replace(bins={}))
+                events.append(one.ordinary if one.taken else one.ordinary._replace(bins={}))
                 rows.append(one.row)
                 elements.append(one.element)
-                taken.append(take)
+                taken.append(one.taken)
             else:
-                read = one.reading
-                take = read.error is not None or takes(read.metadata.namespace or "", read.metadata.set)
-                late.append(one if take else one._replace(reading=read._replace(bins=None)))
-                late_taken.append(take)
+                late.append(one if one.taken else one._replace(reading=one.reading._replace(bins=None)))
+                late_taken.append(one.taken)
         columns = ordinary_columns(events, elements)
         others = normal_form_columns([one.reading for one in late], [one.element for one in late])
         rows += [one.row for one in late]
@@ -262,12 +275,31 @@ class Reader:
         keys = messages.column("key").take(pa.array(odd)).to_pylist()
         for row, key in zip(odd, keys, strict=True):
             parts = self._apart(values[row])
-            if parts is None:
-                yield _Odd(row, 0, None, self._thorough.read(values[row], key))
-                continue
-            for element, part in enumerate(parts):
-                ordinary = self.quick(part) if isinstance(part, bytes) else None
-                yield _Odd(row, element, ordinary, _UNREAD if ordinary is not None else self._read_part(part, key))
+            try:
+                if parts is None:
+                    yield _Odd(row, 0, None, *self._ruled(self._thorough.read(values[row], key)))
+                    continue
+                for element, part in enumerate(parts):
+                    yield self._odd_part(row, element, part, key)
+            except SchemaStop as why:
+                place = {name: messages.column(name)[row].as_py() for name in _POSITION if name in messages.schema.names}
+                raise Terminal("E460", str(why), **place) from None
+
+    def _odd_part(self, row: int, element: int, part: Part, key: bytes | None) -> _Odd:
+        ordinary = self.quick(part) if isinstance(part, bytes) else None
+        rules = None if ordinary is None else self._rules_of(ordinary.namespace, ordinary.set)
+        if ordinary is not None and rules is not None:
+            ordinary = rules.ordinary(ordinary)
+        if ordinary is not None:
+            return _Odd(row, element, ordinary, _UNREAD, rules is not None)
+        return _Odd(row, element, None, *self._ruled(self._read_part(part, key)))
+
+    def _ruled(self, read: Read) -> tuple[Read, bool]:
+        """What a record type makes of a message, and whether its record is taken."""
+        if read.error is not None:
+            return read, True
+        rules = self._rules_of(read.metadata.namespace or "", read.metadata.set)
+        return (read, False) if rules is None else (rules.reading(read), True)
 
     def _apart(self, value: bytes | None) -> Sequence[Part] | None:
         """The parts of a value that holds several messages; None when it does not."""

@@ -1,12 +1,32 @@
-"""The record types of a flow, found by a record's namespace and set: is it taken, and which types do its bins have?"""
+"""The record types of a flow, found by a record's namespace and set: which is it of, and which types do its bins have?"""
 
 from collections.abc import Mapping
 
 from schemas.bins import BinType
-from schemas.xdr.options import RecordType
+from schemas.xdr.options import RecordType, TypeChange
+from schemas.xdr.problem import SchemaStop, Undecodable
 
-_NOTHING: Mapping[str, BinType] = {}
 _REMEMBERED = 10_000
+
+
+class Declared(dict[str, BinType]):
+    """The declared types of a record type's bins, by the names that messages use."""
+
+    __slots__ = ("type_change",)
+
+    def __init__(self, types: Mapping[str, BinType] | None = None, type_change: TypeChange = "dead-letter") -> None:
+        super().__init__(types or {})
+        self.type_change = type_change
+
+    def contradicted(self, detail: str) -> None:
+        """A value is not of its declared type: by policy raise Undecodable D108 or SchemaStop, or return to keep it as it is."""
+        if self.type_change == "dead-letter":
+            raise Undecodable("D108", detail)
+        if self.type_change == "stop":
+            raise SchemaStop(f"{detail}; policies.type_change is stop")
+
+
+_NOTHING = Declared()
 
 
 class RecordTypes:
@@ -17,28 +37,33 @@ class RecordTypes:
 
     def __init__(self, records: tuple[RecordType, ...]) -> None:
         self._records = records
-        self._known: dict[tuple[str, str | None], RecordType | None] = {}
+        self._declared = {place: _declared(record) for place, record in enumerate(records)}
+        self._known: dict[tuple[str, str | None], int | None] = {}
         self.any_bins = any(record.bins for record in records)
 
-    def takes(self, namespace: str, set_name: str | None) -> bool:
-        """Whether a record type fits the record; without any record types, all records are taken."""
-        return not self._records or self._find(namespace, set_name) is not None
-
-    def bins(self, namespace: str, set_name: str | None) -> Mapping[str, BinType]:
-        """Declared types by bin name; empty when the record's type declares none."""
+    def bins(self, namespace: str, set_name: str | None) -> Declared:
+        """Declared types by the names messages use; empty when the record's type declares none."""
         if not self.any_bins:
             return _NOTHING
-        found = self._find(namespace, set_name)
-        return _NOTHING if found is None or found.bins is None else found.bins
+        found = self.find(namespace, set_name)
+        return _NOTHING if found is None else self._declared[found]
 
-    def _find(self, namespace: str, set_name: str | None) -> RecordType | None:
+    def find(self, namespace: str, set_name: str | None) -> int | None:
+        """The place of the first record type that fits the record; None when there is none."""
         try:
             return self._known[namespace, set_name]
         except KeyError:
-            found = next((record for record in self._records if record.fits(namespace, set_name)), None)
+            fitting = (place for place, record in enumerate(self._records) if record.fits(namespace, set_name))
+            found = next(fitting, None)
             if len(self._known) < _REMEMBERED:
                 self._known[namespace, set_name] = found
             return found
 
 
-__all__ = ["RecordTypes"]
+def _declared(record: RecordType) -> Declared:
+    sent_as = {name: given for given, name in record.rename.items()}
+    types = {sent_as.get(name, name): kind for name, kind in (record.bins or {}).items()}
+    return Declared(types, record.policies.type_change)
+
+
+__all__ = ["Declared", "RecordTypes"]

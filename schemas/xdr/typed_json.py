@@ -17,7 +17,7 @@ from schemas.xdr.metadata import Metadata
 from schemas.xdr.normal_form import Bin, Read, last_of_each_name
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.problem import Undecodable
-from schemas.xdr.record_types import RecordTypes
+from schemas.xdr.record_types import Declared, RecordTypes
 
 _PLACES = {
     "namespace": "key[0]",
@@ -73,7 +73,7 @@ def _members(message: Object) -> Mapping[str, Any]:
     return {**message, **dict(zip(("namespace", "set", "digest", "user_key"), key, strict=True))}
 
 
-def _bin(place: int, entry: Mapping[str, Any], declared: Mapping[str, BinType]) -> Bin:
+def _bin(place: int, entry: Mapping[str, Any], declared: Declared) -> Bin:
     name = entry.get("name")
     at = f"bins[{place}] (name {name if isinstance(name, str) else 'missing'})"
     if not isinstance(name, str) or isinstance(name, Number):
@@ -92,9 +92,10 @@ def _bin(place: int, entry: Mapping[str, Any], declared: Mapping[str, BinType]) 
     full = _with_order(kind, entry, at)
     flow = declared.get(name)
     if flow is not None and flow != kind:
-        if (flow, kind) != (BinType.HLL, BinType.BLOB):  # in JSON an HLL looks like a blob: the declaration knows better
-            raise Undecodable("D108", f"{at}: type is {kind}, but the flow declares {flow}")
-        full = BinType.HLL
+        if (flow, kind) == (BinType.HLL, BinType.BLOB):  # in JSON an HLL looks like a blob: the declaration knows better
+            full = BinType.HLL
+        else:
+            declared.contradicted(f"{at}: type is {kind}, but the flow declares {flow}")
     if kind not in BIN_TYPES:
         return name, given, text_of(value)
     try:

@@ -74,6 +74,9 @@ class MirrorConfig:
     namespace:           target namespace; needs expiry enabled (nsup-period above 0) for tombstones and times to live.
     tombstone_set:       the side set that remembers versions of deleted and expiring records; readers never look there.
     tombstone_horizon_s: how long a delete is remembered; a write that arrives later than that may bring a record back.
+    user_keys:           who has made sure that user keys fit the digests, by which alone records are addressed: "check": nobody,
+                         and one that does not is refused (D206); "proved": the reader; "trust": nobody, and the record is
+                         written without one that does not, since the client would write to the key's own record.
     image:               what the events carry of a record: all its bins, some, or none; see `steps` and `partial_steps`.
     batch_timeout_s:     one budget for all attempts of one micro-batch in one worker.
     max_batch_records, max_batch_bytes: limits of one call. batches_in_flight: calls under way at once per worker.
@@ -86,6 +89,7 @@ class MirrorConfig:
     tombstone_set: str = "_mr_tomb"
     tombstone_horizon_s: int = 7 * DAY_S
     send_key: bool = True
+    user_keys: Literal["check", "proved", "trust"] = "check"
     image: Literal["full", "partial", "none"] = "full"
     batch_timeout_s: float = 30.0
     max_batch_records: int = 2_000

@@ -72,17 +72,30 @@ def prepare(event: ChangeEvent, index: int, rank: int, config: MirrorConfig) -> 
             return Outcome(Disposition.REJECTED, "D203", f"expiry {event.exp_s} is more than ten years away, Aerospike's limit")
         if config.send_key and event.user_key is not None:
             try:
-                user_key = resolve_user_key(event.set, event.user_key, event.digest)
-                if not isinstance(user_key, float):  # the client takes no double as a key: such a record is known by its digest
-                    key = (config.namespace, event.set, bytearray(user_key) if isinstance(user_key, bytes) else user_key)
+                user_key = _user_key(event, config)
             except KeyMismatch as error:
                 return Outcome(Disposition.REJECTED, "D206", str(error))
+            if user_key is not None:
+                key = (config.namespace, event.set, bytearray(user_key) if isinstance(user_key, bytes) else user_key)
     item = Item(index, event, rank, operations, key)
     item.digest_key = (config.namespace, None, None, digest)
     item.mark_key = (config.namespace, config.tombstone_set, digest)
     if operations is not None:
         item.size_bytes += operations.size_bytes
     return item
+
+
+def _user_key(event: ChangeEvent, config: MirrorConfig) -> int | str | bytes | None:
+    """The user key to send, None for none. Raises KeyMismatch."""
+    user_key = event.user_key
+    if config.user_keys != "proved" and user_key is not None:
+        try:
+            user_key = resolve_user_key(event.set, user_key, event.digest)
+        except KeyMismatch:
+            if config.user_keys == "check":
+                raise
+            return None
+    return None if isinstance(user_key, float) else user_key  # the client takes no double: the record is known by its digest
 
 
 def rank_and_dedupe(events: Sequence[ChangeEvent], config: MirrorConfig, outcomes: list[Outcome | None]) -> list[Item]:

@@ -148,6 +148,18 @@ def test_what_cannot_be_stored_is_refused_alone(mirror: AerospikeMirror, key: Ca
     assert set(visible(mirror, {event.digest for event in events})) == {event.digest for event in good}
 
 
+def test_a_user_key_that_contradicts_its_digest_never_reaches_the_keys_own_record(
+    mirror: AerospikeMirror, key: Callable[[str], str]
+) -> None:
+    trusting = AerospikeMirror(replace(mirror.config, user_keys="trust"))
+    wrong, good = write(key("r"), 1, user_key=key("other")), write(key("good"), 1)
+    assert dispositions(apply(trusting, wrong, good)) == [APPLIED, APPLIED]
+    others = write(key("other"), 1)
+    assert set(visible(mirror, {wrong.digest, good.digest, others.digest})) == {wrong.digest, good.digest}
+    stored = reader(mirror).get((mirror.config.namespace, good.set, good.user_key))[0]
+    assert stored[2] == good.user_key, "a key that fits its digest is stored"
+
+
 def test_a_refused_newest_version_leaves_the_one_before_it(mirror: AerospikeMirror, key: Callable[[str], str]) -> None:
     oldest, older, too_big = write(key("r"), 1), write(key("r"), 2), write(key("r"), 3, bins={"b": b"x" * (9 << 20)})
     assert dispositions(apply(mirror, oldest, older, too_big)) == [SUPERSEDED, APPLIED, REJECTED]

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schemas.bins import BinType, GeoJson, Hll, KeyOrderedMap, KeyValueOrderedMap, OrderedList
+from schemas.digest import digest_of
 from schemas.events import DELETE, WRITE, ChangeEvent
 from schemas.nested import Other
 from schemas.version import MAX_LUT_MS
@@ -78,11 +79,12 @@ def events(
     """An event with such bins and user keys, a delete at times."""
     ordered = draw(st.booleans())
     op = draw(st.sampled_from([WRITE, WRITE, WRITE, DELETE]))
+    set_name, user_key = draw(st.none() | st.text(min_size=1, max_size=5)), draw(user_keys)
     return ChangeEvent(
         namespace=draw(st.sampled_from(["shop", "ü"])),
-        set=draw(st.none() | st.text(min_size=1, max_size=5)),
-        digest=draw(st.binary(min_size=20, max_size=20)),
-        user_key=draw(user_keys),
+        set=set_name,
+        digest=draw(st.binary(min_size=20, max_size=20)) if user_key is None else digest_of(set_name, user_key),
+        user_key=user_key,
         op=op,
         gen=draw(st.integers(0, 65535)) if ordered else None,
         lut_ms=draw(st.integers(10**11, MAX_LUT_MS)) if ordered else None,
