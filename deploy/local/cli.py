@@ -81,7 +81,9 @@ def up(
             help="Ship a namespace's changes to a topic; repeat for more. Default: payments to xdr.payments.",
         ),
     ] = None,
-    xdr_format: Annotated[str | None, typer.Option(help="Message format of every shipped namespace: json, flat-json.")] = None,
+    xdr_format: Annotated[
+        str | None, typer.Option(help="Message format of every shipped namespace: json, flat-json, message-pack.")
+    ] = None,
     duplicates: Annotated[float | None, typer.Option(min=0, max=1, help="Share of messages sent twice.")] = None,
     reorder: Annotated[float | None, typer.Option(min=0, max=1, help="Share of messages that later ones overtake.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides which messages are sent twice or overtaken.")] = None,

@@ -54,7 +54,7 @@ class Unpacker:
             return marker & 0x0F
         if marker in (0xDC, 0xDD):
             self._at += 1
-            return self._count(marker - 0xDB)
+            return self._length(marker - 0xDB)
         return None
 
     def end(self) -> None:
@@ -90,9 +90,9 @@ class Unpacker:
         if 0xC4 <= marker <= 0xC6:
             return self._take(self._length(marker - 0xC4))
         if marker in (0xDC, 0xDD):
-            return self._list(self._count(marker - 0xDB), depth)
+            return self._list(self._length(marker - 0xDB), depth)
         if marker in (0xDE, 0xDF):
-            return self._map(self._count(marker - 0xDD), depth)
+            return self._map(self._length(marker - 0xDD), depth)
         if 0xC7 <= marker <= 0xC9:
             return self._extension(self._length(marker - 0xC7))
         if 0xD4 <= marker <= 0xD8:
@@ -153,13 +153,6 @@ class Unpacker:
         if self._at >= len(self._data):
             raise self._cut_short()
         return self._data[self._at]
-
-    def _count(self, width: int) -> int:
-        """The number of elements, or pairs: not believed when there are fewer bytes left."""
-        count = self._length(width)
-        if count > len(self._data) - self._at:
-            raise self._cut_short()
-        return count
 
     def _length(self, width: int) -> int:
         return self._unpack(_LENGTHS[width])  # type: ignore[no-any-return]

@@ -1,7 +1,8 @@
 """The Kafka record key: the record's Aerospike key in the encoding of the value.
 
 Typed JSON: an array of four, `[namespace, set, digest, userKey]`, absent parts null. Flat JSON: an object without the absent
-members. Set and user key are inside, so one record may have two Kafka keys over its life; consumers must not rely on it.
+members. MessagePack: the same four as its array (`formats.message_pack`). Set and user key are inside, so one record may have two
+Kafka keys over its life; consumers must not rely on it.
 (xdr-kafka reference 1.8; the exact bytes of the array form are not published.)
 """
 

@@ -20,7 +20,7 @@ class XdrSettings(BaseModel):
     namespace: str = Field(min_length=1, max_length=31, description="Namespace whose changes are shipped.")
     topic: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Kafka topic; created when it does not exist.")
     partitions: int = Field(3, ge=1, le=1000, description="Partitions of a topic that has to be created.")
-    format: str = Field("json", description="Value encoding, one of the registered formats: json, flat-json.")
+    format: str = Field("json", description="Value encoding, one of the registered formats: json, flat-json, message-pack.")
     metadata_key: str = Field("metadata", min_length=1, description="flat-json: member that holds the metadata object.")
     stringify_map_keys: bool = Field(True, description="Numeric map keys become strings; off, such a record is skipped.")
     nonfinite: Literal["token", "string", "skip"] = Field(
@@ -30,6 +30,9 @@ class XdrSettings(BaseModel):
     ship_nsup_deletes: bool = Field(False, description="Ship expirations as deletes.")
     durable_flag: Literal["when-durable", "always", "never"] = Field(
         "when-durable", description="When a delete carries `durable`; real non-durable deletes have no such field."
+    )
+    delete_versions: bool = Field(
+        True, description="message-pack: deletes carry gen and lut; in the documented form they do not."
     )
     hot_key_ms: int = Field(100, ge=0, le=5000, description="Least time between two shipments of one record.")
     delay_ms: int = Field(0, ge=0, le=5000, description="Wait before a change is shipped; at most hot_key_ms.")

@@ -22,6 +22,7 @@ def test_options_are_read_with_dashes_or_underscores() -> None:
         "bin_policy": "all",
         "ship_nsup_deletes": True,
         "durable_flag": "when-durable",
+        "delete_versions": True,
         "hot_key_ms": 0,
         "delay_ms": 0,
         "duplicates": 0.05,

@@ -9,6 +9,7 @@ from typing import Protocol
 from deploy.local.xdr.change import Change, Message
 from deploy.local.xdr.formats.flat_json import FlatJson
 from deploy.local.xdr.formats.json import TypedJson
+from deploy.local.xdr.formats.message_pack import MessagePack
 from deploy.local.xdr.settings import XdrSettings
 
 
@@ -19,6 +20,10 @@ class Format(Protocol):
         """The Kafka record for `change`. Raises Unserialisable when the encoding cannot express it."""
 
 
-FORMATS: dict[str, Callable[[XdrSettings], Format]] = {"json": TypedJson, "flat-json": FlatJson}
+FORMATS: dict[str, Callable[[XdrSettings], Format]] = {
+    "json": TypedJson,
+    "flat-json": FlatJson,
+    "message-pack": MessagePack,
+}
 
 __all__ = ["FORMATS", "Format"]
