@@ -47,7 +47,10 @@ class Bench(NamedTuple):
         produce(self.kafka, self.topic, (change.message() for change in changes))
 
 
-def bench_at(folder: Path, kafka: str, address: str, namespace: str, topic: str, more: str = "") -> Bench:
+def bench_at(
+    folder: Path, kafka: str, address: str, namespace: str, topic: str, more: str = "", batch_timeout_s: float = 300
+) -> Bench:
+    """The flow. batch_timeout_s: patience with the node: long, so that a busy machine is no outage, unless outages are the test."""
     flow = folder / "flow.yaml"
     flow.write_text(
         textwrap.dedent(f"""\
@@ -59,7 +62,7 @@ def bench_at(folder: Path, kafka: str, address: str, namespace: str, topic: str,
           fast:
             trigger: {{interval_ms: 100}}
             outputs:
-              mirror: {{type: aerospike, hosts: "{address}", namespace: {namespace}, batch_timeout_s: 5}}
+              mirror: {{type: aerospike, hosts: "{address}", namespace: {namespace}, batch_timeout_s: {batch_timeout_s}}}
           bulk:
             trigger: {{interval_ms: 500}}
             outputs:
@@ -224,7 +227,7 @@ def test_broker_and_node_may_go_away_for_a_while(tmp_path: Path) -> None:
     node = start_node(tmp_path / "aerospike", ("mirror,nsup-period=1",))
     try:
         create_topics(broker.address, ["outage"], partitions=2)
-        bench = bench_at(tmp_path, broker.address, node.address, "mirror", "outage")
+        bench = bench_at(tmp_path, broker.address, node.address, "mirror", "outage", batch_timeout_s=5)
         changes = changes_of(bench, 0, 200)
         bench.produce(changes)
         with FlowProcess(bench.flow) as process:
