@@ -50,7 +50,7 @@ class Bench(NamedTuple):
 def bench_at(
     folder: Path, kafka: str, address: str, namespace: str, topic: str, more: str = "", batch_timeout_s: float = 300
 ) -> Bench:
-    """The flow. batch_timeout_s: patience with the node: long, so that a busy machine is no outage, unless outages are the test."""
+    """The flow. batch_timeout_s: patience with the node; long, so that a busy machine is no outage where none is the test."""
     flow = folder / "flow.yaml"
     flow.write_text(
         textwrap.dedent(f"""\
