@@ -20,8 +20,10 @@ class XdrSettings(BaseModel):
     namespace: str = Field(min_length=1, max_length=31, description="Namespace whose changes are shipped.")
     topic: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Kafka topic; created when it does not exist.")
     partitions: int = Field(3, ge=1, le=1000, description="Partitions of a topic that has to be created.")
-    format: str = Field("json", description="Value encoding, one of the registered formats: json, flat-json, message-pack.")
-    metadata_key: str = Field("metadata", min_length=1, description="flat-json: member that holds the metadata object.")
+    format: str = Field("json", description="Value encoding: json, flat-json, message-pack, avro or kafka-avro.")
+    metadata_key: str = Field(
+        "metadata", description="flat-json, avro, kafka-avro: member that holds the metadata; empty in Avro: values carry none."
+    )
     stringify_map_keys: bool = Field(True, description="Numeric map keys become strings; off, such a record is skipped.")
     nonfinite: Literal["token", "string", "skip"] = Field(
         "token", description="NaN and infinities: bare token, JSON string, or skip the record. No source shows the real form."
@@ -34,6 +36,14 @@ class XdrSettings(BaseModel):
     delete_versions: bool = Field(
         True, description="message-pack: deletes carry gen and lut; in the documented form they do not."
     )
+    schema_file: str | None = Field(None, description="avro, kafka-avro: schema of writes; one for any record when absent.")
+    delete_schema_file: str | None = Field(None, description="avro, kafka-avro: schema of deletes.")
+    key_schema_file: str | None = Field(None, description="avro, kafka-avro: schema of Kafka keys.")
+    registry: str | None = Field(None, description="kafka-avro: address of the schema registry's API, its path included.")
+    subjects: Literal["record-name", "topic-record-name"] = Field(
+        "topic-record-name", description="kafka-avro: how subjects are named in the registry."
+    )
+    registry_topic: str | None = Field(None, description="kafka-avro: topic in the names of subjects; the topic when absent.")
     hot_key_ms: int = Field(100, ge=0, le=5000, description="Least time between two shipments of one record.")
     delay_ms: int = Field(0, ge=0, le=5000, description="Wait before a change is shipped; at most hot_key_ms.")
     duplicates: float = Field(0.0, ge=0.0, le=1.0, description="Share of messages sent once more, later.")
@@ -62,6 +72,8 @@ class XdrSettings(BaseModel):
 
         if self.format not in FORMATS:
             raise ValueError(f"unknown format {self.format!r}; known: {', '.join(sorted(FORMATS))}")
+        if not self.metadata_key and self.format not in ("avro", "kafka-avro"):
+            raise ValueError("metadata_key is empty: only avro and kafka-avro can do without metadata")
         # The server has the same rule: a delay longer than the throttle would make the throttle meaningless.
         if self.delay_ms > self.hot_key_ms:
             raise ValueError(f"delay_ms ({self.delay_ms}) must not exceed hot_key_ms ({self.hot_key_ms})")

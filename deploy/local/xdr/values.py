@@ -91,6 +91,14 @@ class JsonValues:
         token = _TOKENS[str(number)]
         return orjson.Fragment(token) if self._nonfinite == "token" else token.decode()
 
+    def _blob(self, raw: bytes) -> Any:
+        """A blob inside a collection."""
+        return _Blob(b64encode(raw).decode())
+
+    def _geojson(self, raw: bytes) -> Any:
+        """GeoJSON inside a collection."""
+        return _geojson(raw)
+
     def _map_key(self, key: Any) -> str:
         if type(key) is str:
             return key
@@ -175,9 +183,9 @@ class _Reader:
         if kind == STRING:
             return _text(body)
         if kind == GEOJSON:
-            return _geojson(body)
+            return self._values._geojson(body)
         if kind in (BLOB, HLL) or kind in LANGUAGE_BLOBS:
-            return _Blob(b64encode(body).decode())
+            return self._values._blob(body)
         raise Unserialisable(f"element of particle type {kind}")
 
     def _flags(self, count: int) -> tuple[int, int]:

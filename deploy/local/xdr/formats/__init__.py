@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from deploy.local.xdr.change import Change, Message
+from deploy.local.xdr.formats.avro import PlainAvro
 from deploy.local.xdr.formats.flat_json import FlatJson
 from deploy.local.xdr.formats.json import TypedJson
+from deploy.local.xdr.formats.kafka_avro import KafkaAvro
 from deploy.local.xdr.formats.message_pack import MessagePack
 from deploy.local.xdr.settings import XdrSettings
 
@@ -24,6 +26,8 @@ FORMATS: dict[str, Callable[[XdrSettings], Format]] = {
     "json": TypedJson,
     "flat-json": FlatJson,
     "message-pack": MessagePack,
+    "avro": PlainAvro,
+    "kafka-avro": KafkaAvro,
 }
 
 __all__ = ["FORMATS", "Format"]
