@@ -48,8 +48,7 @@ class LetterTopic:
                 sent += 1
             self._flush(deadline)
             for letter in list(too_large):
-                self._produce({**letter, "value": None, "value_left_out": len(letter["value"])}, deadline, refused, [])
-            self._flush(deadline)
+                self._send_alone(letter, deadline, refused)
         except (KafkaException, BufferError) as error:
             self._give_up(str(error))
         if refused:
@@ -59,6 +58,15 @@ class LetterTopic:
     def close(self) -> None:
         """Let the producer go."""
         self._producer = None
+
+    def _send_alone(self, letter: Mapping[str, Any], deadline: float, refused: list[str]) -> None:
+        """Send a letter that was refused as too large: brokers refuse all that travels with it."""
+        too_large: list[Mapping[str, Any]] = []
+        self._produce(letter, deadline, refused, too_large)
+        self._flush(deadline)
+        if too_large:
+            self._produce({**letter, "value": None, "value_left_out": len(letter["value"])}, deadline, refused, [])
+            self._flush(deadline)
 
     def _produce(
         self, letter: Mapping[str, Any], deadline: float, refused: list[str], too_large: list[Mapping[str, Any]]

@@ -98,7 +98,7 @@ class Replay:
             contents = self._book.contents(plan.keys, CONTENT)
             ready = set(self._readiness.split(contents).keys)
             letters = [Letter(key, row) for key, row in contents.items() if key in ready]
-            self._part(plan.act, plan.part, letters, with_own_letter, done)
+            self._part(plan.act, plan.part, letters, read_again(letters, self._options, with_own_letter), done)
         self._plan.clear()
         return done
 
@@ -106,15 +106,15 @@ class Replay:
         """Replay the letters of `keys`, which are ready. Raises what an output raises; the part is then finished next time."""
         done = Done()
         for number, letters in enumerate(parts(Letter(*found) for found in self._book.stream(keys, CONTENT))):
+            reading = read_again(letters, self._options, with_own_letter)  # first: what cannot be read at all leaves no plan
             self._plan.write(Plan(act, number, tuple(letter.key for letter in letters)))
             self._failpoints.hit(f"{REPLAY_LANE}:after_plan", batch_id=number)
-            self._part(act, number, letters, with_own_letter, done)
+            self._part(act, number, letters, reading, done)
             self._told(done)
         self._plan.clear()
         return done
 
-    def _part(self, act: Act, number: int, letters: Sequence[Letter], with_own_letter: Collection[LetterId], done: Done) -> None:
-        reading = read_again(letters, self._options, with_own_letter)
+    def _part(self, act: Act, number: int, letters: Sequence[Letter], reading: Reading, done: Done) -> None:
         fence = Fence(act.id, number)
         outputs = [[name for name in self._readiness.outputs_of(letter.key) if name in self._targets] for letter in letters]
         accounts: dict[str, _Account] = {}

@@ -27,11 +27,10 @@ class LateRows:
 
     def __init__(self, history: DeltaHistory) -> None:
         self._history = history
-        self._grow = False
 
     def check(self) -> None:
         """Raise ConfigError E121 unless the table is there and fits."""
-        self._grow = require_contract(self._history.path, self._history.contract)
+        require_contract(self._history.path, self._history.contract)
 
     def append(self, events: pa.RecordBatch, fence: Fence) -> list[bool]:
         """Append the events (normal form, none with an error) that the table lacks, in one commit.
@@ -50,9 +49,8 @@ class LateRows:
         with path_lock(history.path):
             held = self._held(places)
             new = [place not in held for place in places]
-            if any(new):
-                append_rows(rows.filter(pa.array(new)), history.path, self._txn(fence, held), grow=self._grow)
-                self._grow = False
+            if any(new):  # growing also fills what the table has and the flow does not declare any more
+                append_rows(rows.filter(pa.array(new)), history.path, self._txn(fence, held), grow=True)
         return [place not in held or held[place] == fence for place in places]
 
     def _held(self, places: list[_Place]) -> dict[_Place, Fence]:

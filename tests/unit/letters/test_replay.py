@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.dead_letters.plan import PlanFile
 from pipelines.dead_letters.reading import Letter
-from pipelines.dead_letters.replay import parts
+from pipelines.dead_letters.replay import Replay, parts
 from pipelines.dead_letters.targets import Taken, Target
 from schemas.bins import BinType
 from schemas.errors import Retryable, Terminal
@@ -203,7 +203,7 @@ def test_cut_anywhere_and_run_again_reads_as_if_it_had_run_once(
         elif point == "states":
             patch.setattr(PlanFile, "clear", cut)
         elif point == "after_plan":
-            patch.setattr("pipelines.dead_letters.replay.read_again", cut)
+            patch.setattr(Replay, "_part", cut)
         tables.replay(wrap=cutting)
     monkeypatch.undo()
     tables.replay()
@@ -246,6 +246,14 @@ def test_a_cut_part_whose_decoder_reads_more_now_adds_only_what_is_new(tables: T
     tables.replay(options=OPTIONS)
     assert tables.history_rows() == [(1, 0), (2, 0)]
     assert {(row.output, row.applied) for row in tables.accounts()} == {("mirror", 2), ("history", 2)}
+
+
+def test_letters_that_stop_the_reader_leave_no_plan_behind(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables.letter(1, value_of())
+    with monkeypatch.context() as patch, pytest.raises(Retryable):
+        patch.setattr("pipelines.dead_letters.replay.read_again", lambda *_: (_ for _ in ()).throw(Retryable("E210", "away")))
+        tables.replay()
+    assert PlanFile(tables.states.path).read() is None and tables.book.standing().sums().waiting == 1
 
 
 def test_parts_fit_into_memory() -> None:
