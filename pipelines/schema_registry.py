@@ -99,7 +99,7 @@ class SchemaRegistry:
     def _self_contained(self, answer: Answer, name: str, depth: int) -> str:
         """The schema text of an answer, with the schemas it refers to, and those that they refer to, written out in it."""
         if answer.status != 200:
-            raise UnknownSchema(f"the registry has no {name}: {answer.words}")
+            raise UnknownSchema(f"the registry has no {name}")
         kind = answer.content.get("schemaType", "AVRO")
         if kind != "AVRO":
             raise UnknownSchema(f"{name} is of type {kind}, not Avro")

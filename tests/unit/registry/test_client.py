@@ -82,7 +82,7 @@ def test_an_unknown_id_is_remembered_for_a_short_time_only(server: RegistryServe
     server.answer("/schemas/ids/7", Said(404, UNKNOWN), Said(200, {"schema": TEXT}))
     registry = client(server, clock, unknown_for_ms=10_000)
     for _ in range(3):
-        with pytest.raises(UnknownSchema, match="no schema 7"):
+        with pytest.raises(UnknownSchema, match="the registry has no schema 7"):
             registry.schema(7)
     assert len(server.asked) == 1 and clock.slept == []
     clock.now += 10.1
