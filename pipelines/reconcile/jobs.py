@@ -14,13 +14,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.reconcile.compare import Finding, Form, compare
-from pipelines.reconcile.state import bins_in_normal_form, newest_per_record
+from pipelines.reconcile.state import bins_in_normal_form, merged_per_record, newest_per_record
 from pipelines.worker_errors import packed
 from schemas.digest import KeyMismatch, resolve_user_key
 from schemas.errors import MillraceError
 from schemas.events import EVENT_COLUMNS, WRITE, ChangeEvent
 from schemas.xdr.arrow import events_from_arrow
-from schemas.xdr.options import RecordType
+from schemas.xdr.options import Image, RecordType
 from sinks.aerospike.config import ClientConfig
 from sinks.aerospike.scan import PARTITIONS, StoredRecord, scan_partitions
 
@@ -56,12 +56,16 @@ class Namespace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is compared, and how: the flow's selection, the message form, and the tolerance for expiries in seconds."""
+    """What is compared, and how: the flow's selection, the message form, and the tolerance for expiries in seconds.
+
+    image: what events carry of a record; without bins, bins are not compared.
+    """
 
     records: tuple[RecordType, ...]
     source_namespace: str
     form: Form
     tolerance_s: float
+    image: Image = "full"
 
     def takes(self, set_name: str | None) -> bool:
         """Whether records of this set belong to the flow."""
@@ -81,8 +85,11 @@ def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespac
 
 def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, scope: Scope) -> DataFrame:
     """Rows of RESULT_DDL, one per bucket: the state the history implies against a namespace."""
-    state = newest_per_record(history.where(F.col("namespace") == scope.source_namespace)).where(F.col("op") == WRITE)
-    events = _as_events(state, scope)
+    rows = history.where(F.col("namespace") == scope.source_namespace)
+    if scope.image == "partial":
+        events = merged_per_record(_as_events(rows, scope))
+    else:
+        events = _as_events(newest_per_record(rows).where(F.col("op") == WRITE), scope)
     first, second = (F.conv(F.hex(F.substring("digest", place, 1)), 16, 10).cast("int") for place in (1, 2))
     partition = (first + second * 256).bitwiseAND(F.lit(PARTITIONS - 1))
     events = events.withColumn("bucket", F.floor(partition / (PARTITIONS // BUCKETS)).cast("int"))

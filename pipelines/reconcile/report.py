@@ -122,7 +122,10 @@ def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconcilia
 
 
 def _scope(flow: Flow, namespace: str, tolerance_s: float) -> Scope:
-    return Scope(flow.decode_options().records, namespace, Form(flow.source.format == "json", flow.declared_bins()), tolerance_s)
+    image = flow.source.image
+    written = flow.source.format
+    form = Form(written == "json", flow.declared_bins(), bins=image != "none", avro=written in ("avro", "kafka-avro"))
+    return Scope(flow.decode_options().records, namespace, form, tolerance_s, image)
 
 
 def _read(spark: SparkSession, path: str) -> DataFrame:
