@@ -22,6 +22,7 @@ from schemas.bins import (
     KeyValueOrderedMap,
     OrderedList,
 )
+from schemas.nested import Other
 
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 _CONTAINERS = (list, dict)
@@ -150,6 +151,8 @@ def _for_client(value: Any, place: str) -> Any:
         return _list_for_client(value, place)
     if isinstance(value, dict):
         return _map_for_client(value, place)
+    if isinstance(value, Other):
+        return Unfit("D209", f"{place}: a value of particle type {value.particle_type}, which Millrace does not know")
     return Unfit("D205", f"{place}: a value of type {type(value).__name__} has no Aerospike type")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.bins import GeoJson, KeyOrderedMap, KeyValueOrderedMap, OrderedList
+from schemas.nested import Other
 from sinks.aerospike.values import BinOperations, Unfit, bin_operations, set_problem
 
 
@@ -27,6 +28,7 @@ from sinks.aerospike.values import BinOperations, Unfit, bin_operations, set_pro
         ({"m": {None: 1}}, "D202", "NoneType"),
         ({"m": {"k": {"deep": {2.0: 1}}}}, "D202", "'deep'"),
         ({"x": object()}, "D205", "object"),
+        ({"x": [1, {"k": Other(16, b"\x00")}]}, "D209", "particle type 16"),
     ],
 )
 def test_what_does_not_fit_is_named(bins: dict[str, Any], code: str, place: str) -> None:
