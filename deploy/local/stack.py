@@ -155,7 +155,7 @@ class Stack:
         """
         with self._lock():
             wanted = self._with_ports(config or self.config())
-            list(_topics(wanted))  # A mistake in `xdr` is told before anything starts.
+            _shipped(wanted)  # A mistake in `xdr` is told before anything starts.
             self._remember(wanted)
             address = self._kafka_up(wanted, report, tick)
             for topic, partitions in _topics(wanted):
@@ -214,7 +214,7 @@ class Stack:
             raise ConfigError("E142", "the stack has no Aerospike node of its own", folder=self.root)
         address = config.kafka or f"127.0.0.1:{config.kafka_port}"
         folder = self.root / "aerospike"
-        command = aerospike.node_command(folder / "data", config.aerospike_port, config.namespaces, address, config.xdr)
+        command = aerospike.node_command(folder / "data", config.aerospike_port, config.namespaces, address, _shipped(config))
         return aerospike.Node(f"127.0.0.1:{config.aerospike_port}", folder, command, self.process("aerospike"))
 
     def registry(self) -> registry.Registry:
@@ -282,7 +282,7 @@ class Stack:
             node.stop()
         if not node.process.alive:
             report(f"aerospike: starting on {node.address} (log {node.process.log_file})")
-            node = aerospike.launch_node(node.data, config.namespaces, node.port, kafka=kafka_address, xdr=config.xdr)
+            node = aerospike.launch_node(node.data, config.namespaces, node.port, kafka=kafka_address, xdr=_shipped(config))
         began = time.monotonic()
         node.wait_ready(tick=lambda: tick("aerospike"))
         report(f"aerospike: answers on {node.address} after {time.monotonic() - began:.1f} s")
@@ -359,6 +359,24 @@ def _changed_settings(text: str, options: dict[str, Any]) -> str:
             parts.pop(name.replace("_", "-"), None)
             parts[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return ",".join(f"{name}={value}" for name, value in parts.items())
+
+
+def _shipped(config: StackConfig) -> tuple[str, ...]:
+    """The options of every shipped namespace, the stack's registry filled in where messages name their schemas by number."""
+    own = registry.url_at(config.registry_port) if config.with_registry and config.registry_port else None
+    address = config.registry or own
+    filled = []
+    for text in config.xdr:
+        settings = parse_settings(text)
+        if settings.format == "kafka-avro" and settings.registry is None:
+            if address is None:
+                said = f"the format kafka-avro of namespace {settings.namespace} needs a schema registry, and the stack has none"
+                raise ConfigError(
+                    "E143", said, remedy="Start one with `millrace local up --registry`, or give --registry-url URL."
+                )
+            text = f"{text},registry={address}"
+        filled.append(text)
+    return tuple(filled)
 
 
 def _topics(config: StackConfig) -> Iterator[tuple[str, int]]:

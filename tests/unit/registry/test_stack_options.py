@@ -8,6 +8,7 @@ import pytest
 from deploy import cli
 from deploy.local.registry import url_at
 from deploy.local.stack import Stack, StackConfig, StackStatus
+from schemas.errors import ConfigError
 
 
 @pytest.fixture
@@ -71,6 +72,26 @@ def test_its_own_address_in_the_environment_is_no_given_one(
     monkeypatch.setenv("MILLRACE_REGISTRY", url_at(wanted[-1].registry_port or 0))
     up(tmp_path)
     assert wanted[-1].registry is None and wanted[-1].with_registry
+
+
+def test_kafka_avro_is_shipped_with_the_stacks_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MILLRACE_REGISTRY", raising=False)
+    stack = Stack(tmp_path / "stack")
+    config = StackConfig(kafka_port=1, aerospike_port=2, registry_port=3).with_xdr_options(format="kafka-avro")
+    with pytest.raises(ConfigError, match=r"E143.*kafka-avro.*payments") as caught:
+        stack.up(config)
+    assert "--registry" in caught.value.remedy and stack.config().registry_port is None, "nothing is begun, nothing remembered"
+
+    def shipped(config: StackConfig) -> str:
+        stack._remember(config)
+        command = stack.node().command
+        return command[command.index("--xdr") + 1]
+
+    assert f",registry={url_at(3)}" in shipped(config.with_options(with_registry=True))
+    assert ",registry=http://given/api" in shipped(config.with_options(registry="http://given/api"))
+    own = config.with_xdr_options(registry="http://own")
+    assert shipped(own).count("registry=") == 1 and ",registry=http://own" in shipped(own.with_options(with_registry=True))
+    assert "registry=" not in shipped(StackConfig(kafka_port=1, aerospike_port=2, registry_port=3, with_registry=True))
 
 
 def test_a_state_of_an_older_millrace_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
