@@ -16,8 +16,10 @@ from schemas.xdr import DecodeOptions, RecordType
 from schemas.xdr.arrow import events_from_arrow
 from schemas.xdr.columns import DECODED
 from schemas.xdr.normal_form import Read
+from schemas.xdr.options import AvroSchemas
 from schemas.xdr.reader import Events, Reader
 from schemas.xdr.schema_source import SchemaSource
+from tests.support.avro_messages import MemorySchemas
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "xdr"
 FIELDS = ("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut_ms", "exp_s", "bins")
@@ -25,12 +27,13 @@ FIELDS = ("namespace", "set", "digest", "user_key", "op", "durable", "gen", "lut
 
 @dataclass(frozen=True)
 class Case:
-    """One message: `event` as FIELDS, or `dead` as (code, words of the detail)."""
+    """One message: `event` as FIELDS, or `dead` as (code, words of the detail). key: its Kafka key, where it matters."""
 
     name: str
     message: bytes | None
     event: dict[str, Any] | None
     dead: tuple[str, str] | None
+    key: bytes | None = None
 
 
 def golden(name: str) -> tuple[DecodeOptions, list[Case]]:
@@ -41,7 +44,18 @@ def golden(name: str) -> tuple[DecodeOptions, list[Case]]:
         RecordType(entry["namespace"], tuple(entry["sets"]), {bin: BinType(kind) for bin, kind in entry["bins"].items()})
         for entry in given.pop("records", ())
     )
-    return DecodeOptions(**given, records=records), [_case(row) for row in document["cases"]]
+    avro = given.pop("avro", None)
+    schemas = avro and AvroSchemas(**{name: json.dumps(schema) for name, schema in avro.items()})
+    return DecodeOptions(**given, avro=schemas, records=records), [_case(row) for row in document["cases"]]
+
+
+def golden_readings(name: str) -> tuple[list[Case], list[Read]]:
+    """The cases of tests/golden/xdr/<name>.json and what is read of each, every way there is."""
+    options, cases = golden(name)
+    schemas = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8")).get("schemas")
+    source = schemas and MemorySchemas({int(schema_id): schema for schema_id, schema in schemas.items()})
+    readings, _ = read_all_ways([case.message for case in cases], options, [case.key for case in cases], source)
+    return cases, readings
 
 
 def _case(row: dict[str, Any]) -> Case:
@@ -50,7 +64,8 @@ def _case(row: dict[str, Any]) -> Case:
     else:
         message = None if row["message"] is None else row["message"].encode("utf-8")
     dead = tuple(row["dead"]) if "dead" in row else None
-    return Case(f"{row['case']} {row['about']}", message, row.get("event"), dead)
+    key = b64decode(row["key_base64"]) if "key_base64" in row else None
+    return Case(f"{row['case']} {row['about']}", message, row.get("event"), dead, key)
 
 
 def as_messages(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None) -> pa.Table:

@@ -18,7 +18,7 @@ from schemas.xdr.normal_form import Read
 from sinks.contract import Deadline, Disposition, Fence
 from sinks.delta.history_columns import HistoryRows
 from sinks.testing import MemorySink
-from tests.support.decode import GOLDEN, difference, golden, plain, read_all_ways
+from tests.support.decode import GOLDEN, difference, golden_readings, plain, read_all_ways
 from tests.support.events import delete, write
 from tests.support.xdr_encode import flat, typed
 
@@ -31,8 +31,7 @@ def golden_files() -> dict[str, list[tuple[int, str | None]]]:
     """Of every golden file its cases in order: number, and what was read otherwise than the case says."""
     found = {}
     for path in sorted(GOLDEN.glob("*.json")):
-        options, cases = golden(path.stem)
-        readings, _ = read_all_ways([case.message for case in cases], options)
+        cases, readings = golden_readings(path.stem)
         numbers = [row["case"] for row in json.loads(path.read_text(encoding="utf-8"))["cases"]]
         differences = [difference(case, reading) for case, reading in zip(cases, readings, strict=True)]
         found[path.stem] = list(zip(numbers, differences, strict=True))
@@ -64,7 +63,7 @@ def read_one(value: bytes, options: DecodeOptions) -> Read:
 
 
 JSONS = ("json", "flat-json")
-ALL = (*JSONS, "message-pack")
+ALL = (*JSONS, "message-pack", "avro")
 
 
 def test_case_01_integers_beyond_2_to_the_53() -> None:
