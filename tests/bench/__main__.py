@@ -1,6 +1,6 @@
-"""`make bench`: (a) mirror against per-row put, (b) history against Spark's own append, (c) both, (d) latency, (e) CPU.
+"""`make bench`: (a) mirror against per-row put, (b) history against Spark's append, (c) both, (d) latency, (e) CPU, (f) formats.
 
-    python -m tests.bench [--messages N] [--rounds N] [--latency-seconds N] [--output FILE]
+    python -m tests.bench [--only lanes|formats|latency] [--messages N] [--rounds N] [--latency-seconds N] [--output FILE]
 
 Broker and node are processes of their own and not counted. Every ratio's two sides are measured in turn in one run, median of
 the rounds. Uses MILLRACE_AEROSPIKE and MILLRACE_AEROSPIKE_NAMESPACE when set.
@@ -31,7 +31,7 @@ from deploy.local.kafka import start_broker
 from deploy.local.topics import create_topics
 from pipelines.flow.model import Flow
 from pipelines.session import build_session, close_session
-from tests.bench import jobs, latency
+from tests.bench import formats, jobs, latency
 from tests.bench.workload import produce
 from tests.support.spark import ROOT
 
@@ -39,9 +39,14 @@ HISTORY_PAIRS = 3
 """Runs of (b) in a round: they are short, and the JVM of both sides is warm only after some of them."""
 
 
+PARTS = ("lanes", "formats", "latency")
+"""(a) to (c) with (e); (f); (d)."""
+
+
 def main() -> int:
     """Measure everything, print the table, write the JSON."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be given twice; all when absent")
     asked.add_argument("--messages", type=int, default=200_000)
     asked.add_argument("--keys", type=int, default=100_000)
     asked.add_argument("--rounds", type=int, default=3)
@@ -71,37 +76,55 @@ def main() -> int:
 
 def measure(options: argparse.Namespace, folder: Path, kafka: str, aerospike: str, mirror: str, baseline: str) -> dict[str, Any]:
     """All measurements as plain data."""
-    create_topics(kafka, ["load", "bench", "warm", "live"], partitions=2)
-    say(f"producing {options.messages:,} messages over {options.keys:,} records")
-    produce(kafka, "load", options.keys, options.keys, seed=1, new=True)
-    size = produce(kafka, "bench", options.messages, options.keys, seed=2)
-    produce(kafka, "warm", 20_000, 5_000, seed=3)
-    session = build_session("millrace-bench", {"spark.driver.memory": "2g"}, "local[2]")
-    runs: dict[str, list[jobs.Run]] = {}
-    try:
-        for number in range(options.rounds + 1):
-            warm = number == 0
-            say("warming up" if warm else f"round {number} of {options.rounds}")
-
-            def flow(name: str, topic: str, root: Path = folder / f"round-{number}", warm: bool = warm) -> Flow:
-                return jobs.flow(kafka, "warm" if warm else topic, aerospike, mirror, root / name, options.per_batch)
-
-            for name, run in _round(session, flow, mirror, baseline):
-                say(f"  {name:<8} {run.rate:>9,.0f} rows/s  {run.cpu_per_million:>6.1f} CPU s per million")
-                if not warm:
-                    runs.setdefault(name, []).append(run)
-    finally:
-        close_session(session)
-    say(f"latency at {options.latency_rate:g} changes/s for {options.latency_seconds:g} s, history on")
-    seen = latency.measure(*_live(folder, kafka, aerospike, mirror), "live", options.latency_rate, options.latency_seconds)
-    return {
+    parts = options.only or PARTS
+    result: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "command": "make bench",
         "messages": options.messages,
-        "bytes_per_message": round(size),
         "rounds": options.rounds,
+    }
+    if "lanes" in parts or "formats" in parts:
+        session = build_session("millrace-bench", {"spark.driver.memory": "2g"}, "local[2]")
+        try:
+            if "lanes" in parts:
+                result |= _lanes(session, options, folder, kafka, aerospike, mirror, baseline)
+            if "formats" in parts:
+                result["formats"] = _formats(session, options, kafka)
+        finally:
+            close_session(session)
+    if "latency" in parts:
+        create_topics(kafka, ["live"], partitions=2)
+        say(f"latency at {options.latency_rate:g} changes/s for {options.latency_seconds:g} s, history on")
+        live = _live(folder, kafka, aerospike, mirror)
+        result["d_latency"] = latency.measure(*live, "live", options.latency_rate, options.latency_seconds)._asdict()
+    return result
+
+
+def _lanes(
+    session: SparkSession, options: argparse.Namespace, folder: Path, kafka: str, aerospike: str, mirror: str, baseline: str
+) -> dict[str, Any]:
+    """(a) to (c), with the CPU seconds of each."""
+    create_topics(kafka, ["load", "bench", "warm"], partitions=2)
+    say(f"producing {options.messages:,} messages over {options.keys:,} records")
+    produce(kafka, "load", options.keys, options.keys, seed=1, new=True)
+    size = produce(kafka, "bench", options.messages, options.keys, seed=2)
+    produce(kafka, "warm", 20_000, 5_000, seed=3)
+    runs: dict[str, list[jobs.Run]] = {}
+    for number in range(options.rounds + 1):
+        warm = number == 0
+        say("warming up" if warm else f"round {number} of {options.rounds}")
+
+        def flow(name: str, topic: str, root: Path = folder / f"round-{number}", warm: bool = warm) -> Flow:
+            return jobs.flow(kafka, "warm" if warm else topic, aerospike, mirror, root / name, options.per_batch)
+
+        for name, run in _round(session, flow, mirror, baseline):
+            say(f"  {name:<8} {run.rate:>9,.0f} rows/s  {run.cpu_per_million:>6.1f} CPU s per million")
+            if not warm:
+                runs.setdefault(name, []).append(run)
+    return {
+        "bytes_per_message": round(size),
         "runs": {name: [run._asdict() | {"rate": run.rate} for run in found] for name, found in runs.items()},
         "rates": {name: _median(run.rate for run in found) for name, found in runs.items()},
         "cpu_s_per_million": {name: _median(run.cpu_per_million for run in found) for name, found in runs.items()},
@@ -116,7 +139,20 @@ def measure(options: argparse.Namespace, folder: Path, kafka: str, aerospike: st
                 runs["both"], runs["mirror"], runs["history"][HISTORY_PAIRS - 1 :: HISTORY_PAIRS], strict=True
             )
         ),
-        "d_latency": seen._asdict(),
+    }
+
+
+def _formats(session: SparkSession, options: argparse.Namespace, kafka: str) -> dict[str, Any]:
+    """(f): messages a second of each format, and the ratio to `from_json`, pairs from one round."""
+    say(f"formats, {options.messages:,} messages each")
+    runs = formats.measure(session, kafka, options.messages, options.rounds, say)
+    return {
+        name: {
+            "rate": _median(run.rate for run in found),
+            "cpu_s_per_million": _median(run.cpu_per_million for run in found),
+            "ratio": _ratio(found, runs[formats.SPARK]),
+        }
+        for name, found in runs.items()
     }
 
 
@@ -177,10 +213,22 @@ def say(text: str) -> None:
 
 
 def show(result: dict[str, Any]) -> None:
-    """The table a person reads."""
-    table = Table(title=f"Millrace bench, {result['at']}, commit {result['commit']}, {result['machine']}")
-    for name in ("what", "rows/s", "CPU s per million rows", "against", "ratio", "target"):
-        table.add_column(name, justify="left" if name in ("what", "against", "target") else "right")
+    """The tables a person reads, of the parts that were measured."""
+    title = f"Millrace bench, {result['at']}, commit {result['commit']}, {result['machine']}"
+    if "ratios" in result:
+        Console().print(_lanes_table(title, result))
+    if "formats" in result:
+        Console().print(_formats_table(title, result["formats"]))
+    if "d_latency" in result:
+        seen = result["d_latency"]
+        print(
+            f"(d) change to visible at {seen['rate']:g}/s: p50 {seen['p50_s']:.3f} s, p90 {seen['p90_s']:.3f} s, "
+            f"p99 {seen['p99_s']:.3f} s, max {seen['max_s']:.3f} s ({seen['samples']} samples; target p99 < 1 s)"
+        )
+
+
+def _lanes_table(title: str, result: dict[str, Any]) -> Table:
+    table = _table(title, "what", "rows/s", "CPU s per million rows", "against", "ratio", "target")
     ratios, rates, cpu = result["ratios"], result["rates"], result["cpu_s_per_million"]
     rows = [
         ("(a) guarded mirror", "mirror", "per-row put, unguarded", f"{ratios['a_mirror_to_put']:.2f}", ">= 3, aim 4"),
@@ -193,12 +241,23 @@ def show(result: dict[str, Any]) -> None:
     ]
     for what, name, against, ratio, target in rows:
         table.add_row(what, f"{rates[name]:,.0f}", f"{cpu[name]:.1f}", against, ratio, target)
-    Console().print(table)
-    seen = result["d_latency"]
-    print(
-        f"(d) change to visible at {seen['rate']:g}/s: p50 {seen['p50_s']:.3f} s, p90 {seen['p90_s']:.3f} s, "
-        f"p99 {seen['p99_s']:.3f} s, max {seen['max_s']:.3f} s ({seen['samples']} samples; target p99 < 1 s)"
-    )
+    return table
+
+
+def _formats_table(title: str, found: dict[str, Any]) -> Table:
+    table = _table(title, "(f) format", "messages/s", "CPU s per million", "ratio to from_json", "aim")
+    for name, one in found.items():
+        aim = f">= {formats.AIMS[name]}" if name in formats.AIMS else ""
+        ratio = f"{one['ratio']:.2f}" if aim else ""
+        table.add_row(name, f"{one['rate']:,.0f}", f"{one['cpu_s_per_million']:.1f}", ratio, aim)
+    return table
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=title)
+    for name in names:
+        table.add_column(name, justify="left" if name in ("what", "against", "target", "(f) format", "aim") else "right")
+    return table
 
 
 if __name__ == "__main__":
