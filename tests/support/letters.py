@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from pipelines.dead_letters.job import elements_with_letters
 from pipelines.dead_letters.ready import Ready
@@ -114,14 +115,13 @@ class Tables:
 
     def history_rows(self) -> list[tuple[int, int]]:
         """(offset, element) of the history's rows, sorted."""
-        from deltalake import DeltaTable
-
         rows = DeltaTable(self.history.path).to_pyarrow_table(columns=["offset", "element"]).to_pylist()
         return sorted((row["offset"], row["element"]) for row in rows)
 
     def accounts(self) -> list[LedgerRow]:
-        """The ledger's rows of replays; every one balances."""
+        """The ledger's rows of replays; every one balances, and stands in the table once."""
         rows = self.ledger.read(lane="@replay")
+        assert DeltaTable(self.ledger.path).to_pyarrow_table(columns=["lane"]).num_rows == len(rows)
         for row in rows:
             row.require_balance()
         return rows

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.dead_letters.plan import PlanFile
+from pipelines.dead_letters.plan import Plan, PlanFile
 from pipelines.dead_letters.reading import Letter
 from pipelines.dead_letters.replay import Replay, parts
 from pipelines.dead_letters.targets import Taken, Target
@@ -206,7 +206,9 @@ def test_cut_anywhere_and_run_again_reads_as_if_it_had_run_once(
             patch.setattr(Replay, "_part", cut)
         tables.replay(wrap=cutting)
     monkeypatch.undo()
-    tables.replay()
+    done = tables.replay()
+    if point == "states":
+        assert done.states == {LetterState.WAITING: 1}, "a part that was settled is not done again"
     assert tables.book.standing().sums() == Sums(6, 1, 3, 2, 0, 0)
     assert tables.history_rows() == [(offset, 0) for offset in (0, 1, 2, 4, 5)]
     assert {bins["n"] for bins in tables.mirror.visible().values()} == {2, 4, 5}
@@ -272,6 +274,15 @@ def test_several_parts_are_told_apart(tables: Tables, monkeypatch: pytest.Monkey
     assert done.parts == 3 and done.states == {LetterState.REPLAYED: 7}
     assert Counter(row.batch_id for row in tables.accounts()) == {0: 2, 1: 2, 2: 2}
     assert sum(row.applied for row in tables.accounts() if row.output == "history") == 7
+
+
+def test_a_part_that_was_finished_is_forgotten_whatever_comes_after(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tables.letter(1, value_of())
+    PlanFile(tables.states.path).write(Plan(tables.act(), 0, (key,)))
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(Replay, "run", lambda *_: (_ for _ in ()).throw(Cut()))
+        tables.replay()
+    assert PlanFile(tables.states.path).read() is None and tables.book.standing().sums().replayed == 1
 
 
 def test_a_damaged_plan_is_not_passed_over(tables: Tables) -> None:
