@@ -51,7 +51,9 @@ class FlowParts:
             if isinstance(options, MirrorOptions):
                 self.sinks[name] = AerospikeMirror(options.mirror(name, flow.source.image, user_keys(flow.records)))
             else:
-                self.histories[name] = DeltaHistory(flow.name, name, options.path, flow.declared_bins())
+                self.histories[name] = DeltaHistory(
+                    flow.name, name, options.path, flow.declared_bins(), records=flow.decode_options().records
+                )
 
     def require_tables(self) -> None:
         """Refuse tables that a start would lose or double rows in; make the ones that are not there.

@@ -10,8 +10,16 @@ Columns are given as Spark DDL so that this module needs no Spark. A bin declare
 | blob, hll | BINARY | the bytes |
 | list, map, geojson | STRING | JSON text, every value exact; what JSON cannot say as in `schemas.nested` |
 
-What such a column cannot hold (a bin nobody declared, a value of another type, a deleted bin) stays in `other_bins` with its own
-type and text, so that nothing of an event is dropped.
+What such a column cannot hold (a bin nobody declared, a value of another type, a deleted bin) is rescued: `_rescued` has it by
+its name, with its own type and text, so that nothing of an event is dropped. Lists and maps are text, so that a bin's name is all
+of its path.
+
+By policy (`schemas.xdr.options.Policies`) bins that nobody declared get columns, too, by the type they come with first:
+
+| first type | column | holds |
+| int, float, bool | as above | values of that type |
+| str, list, map, geojson | STRING | values of any of these; `bin_types` says of which when it is no str |
+| blob, hll | BINARY | values of either; `bin_types` says when it is an hll |
 """
 
 from collections.abc import Mapping
@@ -34,6 +42,18 @@ TYPED_COLUMN: dict[BinType, str] = {
     BinType.GEOJSON: "STRING",
 }
 
+RESCUED = "_rescued"
+FORMER_RESCUED = "other_bins"
+"""What `_rescued` was called in tables of earlier builds: they get `_rescued` with the next append, and keep the other."""
+
+_OF_COLUMN: dict[str, BinType] = {"BIGINT": BinType.INT, "DOUBLE": BinType.FLOAT, "BOOLEAN": BinType.BOOL}
+
+
+def added_as(kind: BinType) -> BinType:
+    """The type by which a bin of that type is known when it gets a column without being declared: the first of its column's."""
+    return _OF_COLUMN.get(TYPED_COLUMN[kind], BinType.STR if TYPED_COLUMN[kind] == "STRING" else BinType.BLOB)
+
+
 PARTITION_COLUMN = "lut_date"
 """UTC date of `lut_ms`; of `kafka_timestamp` for events without ordering data, so that every event has a date."""
 
@@ -42,14 +62,14 @@ _REFUSED_IN_COLUMN_NAMES = frozenset(" ,;{}()\n\t=")
 
 
 class BinColumns(NamedTuple):
-    """How declared bins become columns. `aside`: declared, but kept in `other_bins`, because they cannot be columns here."""
+    """How declared bins become columns. `aside`: declared, but kept in `_rescued`, because they cannot be columns here."""
 
     typed: dict[str, BinType]
     aside: dict[str, str]
 
 
 def bin_columns(declared: Mapping[str, BinType]) -> BinColumns:
-    """Which declared bins become columns of `bins`, and which stay in `other_bins`, each with the reason.
+    """Which declared bins become columns of `bins`, and which stay in `_rescued`, each with the reason.
 
     Bins whose names differ only in case are distinct in Aerospike and one column in Spark and Delta, so none of them gets the
     column: which one wins must not depend on their order. Names with characters Delta refuses cannot be columns either.
@@ -90,8 +110,8 @@ def history_ddl(declared: Mapping[str, BinType] | None) -> str:
 
     declared: bins and their types, or None for schemaless, where `bins` is a map of name to (type, value text).
     Columns:  identity (namespace, set, digest, user_key); op, durable; version (gen, lut_ms) and expiry (exp_s); bins; with
-              declared bins also `other_bins` (what the columns cannot hold) and `bin_types` (bins whose own type says more than
-              the declared one, such as `list:ordered`); place in Kafka (`element`: in a message that holds several events, from
+              declared bins also `_rescued` (what the columns cannot hold) and `bin_types` (bins whose own type is another than
+              their column's, such as `list:ordered`); place in Kafka (`element`: in a message that holds several events, from
               0); flow, output, epoch and batch that wrote the row;
               `lut_date` (partition).
     """
@@ -100,7 +120,7 @@ def history_ddl(declared: Mapping[str, BinType] | None) -> str:
     else:
         fields = ", ".join(f"{_quoted(name)}: {TYPED_COLUMN[kind]}" for name, kind in bin_columns(declared).typed.items())
         struct = f"bins STRUCT<{fields}>, " if fields else ""
-        bins = f"{struct}other_bins {BIN_MAP_DDL}, bin_types MAP<STRING, STRING>"
+        bins = f"{struct}_rescued {BIN_MAP_DDL}, bin_types MAP<STRING, STRING>"
     return f"{_IDENTITY_DDL}, {bins}, {_ORIGIN_DDL}, {PARTITION_COLUMN} DATE"
 
 
@@ -146,11 +166,14 @@ __all__ = [
     "BinColumns",
     "DEAD_LETTERS_DDL",
     "DEAD_LETTERS_STATS_COLUMNS",
+    "FORMER_RESCUED",
     "HISTORY_STATS_COLUMNS",
     "LETTER_STATES_DDL",
     "LETTER_STATES_STATS_COLUMNS",
     "PARTITION_COLUMN",
+    "RESCUED",
     "TYPED_COLUMN",
+    "added_as",
     "bin_columns",
     "history_ddl",
 ]

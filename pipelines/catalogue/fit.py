@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import DeltaHistory as HistoryOptions
-from pipelines.flow.records import Records, RecordSchema, declared_types
+from pipelines.flow.records import Records, RecordSchema, one_type_each
 from schemas.bins import BinType
 from schemas.errors import ConfigError
 from sinks.delta.history import DeltaHistory
@@ -49,8 +49,7 @@ def _declared_with(flow: Flow, schema: RecordSchema) -> Mapping[str, BinType] | 
             flow=flow.name,
         )
     records = tuple(schema if place in places else entry for place, entry in enumerate(flow.records))
-    types = declared_types(records)
-    return {name: next(iter(kinds)) for name, kinds in types.items() if len(kinds) == 1} if types else None
+    return one_type_each(records)
 
 
 def _same_records(entry: Records, schema: RecordSchema) -> bool:

@@ -11,7 +11,7 @@ from pipelines.flow.base import Float, Int, Name, StrictModel, Text
 from pipelines.flow.dead_letters import DeadLettersField, Table, TableField
 from pipelines.flow.lanes import Lane, usual_lanes
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
-from pipelines.flow.records import Records, declared_types
+from pipelines.flow.records import Records, one_type_each
 from pipelines.flow.rule import require_whole
 from pipelines.flow.rules import broken_rules
 from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
@@ -164,8 +164,7 @@ class Flow(StrictModel):
 
         None when the flow declares no bins at all.
         """
-        types = declared_types(self.records)
-        return {name: next(iter(kinds)) for name, kinds in types.items() if len(kinds) == 1} if types else None
+        return one_type_each(self.records)
 
     def decode_options(self) -> DecodeOptions:
         """What the decoder is told about the messages."""

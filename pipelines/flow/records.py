@@ -149,6 +149,13 @@ class RecordSchema(Records):
         return self
 
 
+def one_type_each(records: tuple[Records, ...]) -> dict[str, BinType] | None:
+    """Bins that have one declared type in all entries that declare them; None when all entries are schemaless."""
+    if all(entry.bins is None for entry in records):
+        return None
+    return {name: next(iter(kinds)) for name, kinds in declared_types(records).items() if len(kinds) == 1}
+
+
 def user_keys(records: tuple[Records, ...]) -> Literal["proved", "trust"]:
     """Whether the reader has proved every user key of these records, or lets some through that contradict their digests."""
     return "trust" if any(entry.policies.user_key == "trust" for entry in records) else "proved"
@@ -163,4 +170,4 @@ def declared_types(records: tuple[Records, ...]) -> dict[str, set[BinType]]:
     return types
 
 
-__all__ = ["Bin", "RecordPolicies", "RecordSchema", "Records", "SCHEMALESS", "declared_types", "user_keys"]
+__all__ = ["Bin", "RecordPolicies", "RecordSchema", "Records", "SCHEMALESS", "declared_types", "one_type_each", "user_keys"]

@@ -67,9 +67,18 @@ class Scope:
     tolerance_s: float
     image: Image = "full"
 
-    def takes(self, set_name: str | None) -> bool:
-        """Whether records of this set belong to the flow."""
-        return any(record.fits(self.source_namespace, set_name) for record in self.records)
+    def type_of(self, set_name: str | None) -> RecordType | None:
+        """The record type of this set's records; None when they do not belong to the flow."""
+        return next((record for record in self.records if record.fits(self.source_namespace, set_name)), None)
+
+    def as_asked(self, row: StoredRecord) -> StoredRecord:
+        """The record without what its type's policies leave out: ignored bins, and user keys that need not be there."""
+        known = self.type_of(row.set)
+        if known is None:
+            return row
+        if known.policies.new_bin == "ignore" and known.bins is not None:
+            row = row._replace(bins={name: value for name, value in row.bins.items() if name in known.bins})
+        return row if known.policies.user_key == "check" else row._replace(user_key=None)
 
 
 def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespace, scope: Scope) -> DataFrame:
@@ -98,7 +107,7 @@ def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, s
     def run(one_bucket: pa.Table, rows: pa.Table) -> pa.Table:
         bucket = one_bucket.column("bucket")[0].as_py()
         return pa.Table.from_batches(
-            [_compared(bucket, lambda: _records(rows.drop_columns(["bucket"]), time.time()), found, scope)]
+            [_compared(bucket, lambda: _records(rows.drop_columns(["bucket"]), scope, time.time()), found, scope)]
         )
 
     return buckets.groupBy("bucket").cogroup(events.groupBy("bucket")).applyInArrow(run, RESULT_DDL)
@@ -107,14 +116,15 @@ def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, s
 def _as_events(state: DataFrame, scope: Scope) -> DataFrame:
     """Rows of a history table as the normal form of events, original bytes left out."""
     absent = {"key": F.lit(None).cast("binary"), "value": F.lit(None).cast("binary"), "error": F.lit(None).cast(_ERROR)}
-    given = state.withColumn("bins", bins_in_normal_form(scope.form.declared)).withColumns(absent)
+    given = state.withColumn("bins", bins_in_normal_form(scope.form.declared, state.schema)).withColumns(absent)
     return given.select(*EVENT_COLUMNS)
 
 
 def _scan(namespace: Namespace, bucket: int, scope: Scope) -> dict[bytes, StoredRecord]:
     width = PARTITIONS // BUCKETS
     rows = scan_partitions(namespace.client, namespace.name, bucket * width, width)
-    return {row.digest: row for row in rows if not _ignored(row, namespace) and scope.takes(row.set)}
+    kept = (row for row in rows if not _ignored(row, namespace) and scope.type_of(row.set) is not None)
+    return {row.digest: scope.as_asked(row) for row in kept}
 
 
 def _ignored(row: StoredRecord, namespace: Namespace) -> bool:
@@ -122,13 +132,13 @@ def _ignored(row: StoredRecord, namespace: Namespace) -> bool:
     return row.set is not None and row.set == namespace.ignored_set
 
 
-def _records(rows: pa.Table, now_s: float) -> dict[bytes, StoredRecord]:
+def _records(rows: pa.Table, scope: Scope, now_s: float) -> dict[bytes, StoredRecord]:
     found: dict[bytes, StoredRecord] = {}
     for batch in rows.to_batches():
         events, _ = events_from_arrow(batch)
         for event in events:
             if event is not None and (event.exp_s is None or event.exp_s > now_s):
-                found[event.digest] = _record(event)
+                found[event.digest] = scope.as_asked(_record(event))
     return found
 
 

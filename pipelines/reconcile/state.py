@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import MapType, StructField, StructType
 
 from schemas.bins import NULL_TYPE, BinType
 from schemas.events import DELETE
-from schemas.tables import bin_columns
+from schemas.tables import FORMER_RESCUED, RESCUED, TYPED_COLUMN, added_as
 from schemas.version import GENERATIONS, HALF
 
 _RECORD = ("namespace", "digest")
@@ -75,16 +76,30 @@ def _rank() -> Column:
     )
 
 
-def bins_in_normal_form(declared: Mapping[str, BinType] | None) -> Column:
-    """The history's bin columns as ARRAY<STRUCT<name, type, value>>; see `schemas.tables.history_ddl` for what they hold."""
-    if declared is None:
+def bins_in_normal_form(declared: Mapping[str, BinType] | None, table: StructType) -> Column:
+    """The history's bin columns as ARRAY<STRUCT<name, type, value>>; see `schemas.tables.history_ddl` for what they hold.
+
+    table: the history's columns. It may have columns for bins that are not declared, or not any more.
+    """
+    kind = next((column.dataType for column in table if column.name == "bins"), None)
+    if isinstance(kind, MapType):
         return _entries(F.col("bins"))
-    parts = [_entries(F.col("other_bins"))]
-    typed = bin_columns(declared).typed
-    if typed:
-        cells = [_cell(name, kind) for name, kind in typed.items()]
+    parts = [_entries(F.col(name)) for name in (RESCUED, FORMER_RESCUED) if name in table.names]
+    cells = [_cell(field.name, _kind(field, declared or {})) for field in kind] if isinstance(kind, StructType) else []
+    if cells:
         parts.insert(0, F.filter(F.array(*cells), lambda entry: entry["value"].isNotNull()))
     return F.concat(*(F.coalesce(part, F.array().cast(f"array<{_VALUE}>")) for part in parts))
+
+
+def _kind(field: StructField, declared: Mapping[str, BinType]) -> BinType:
+    """The type of values in a bin's column that `bin_types` says nothing of."""
+    kind = declared.get(field.name)
+    column = field.dataType.simpleString().upper()
+    return (
+        kind
+        if kind is not None and TYPED_COLUMN[kind] == column
+        else added_as(next(k for k, c in TYPED_COLUMN.items() if c == column))
+    )
 
 
 def _entries(bins: Column) -> Column:
@@ -100,6 +115,8 @@ def _cell(name: str, kind: BinType) -> Column:
     column = F.col("bins").getField(name)
     text = F.base64(column) if kind in (BinType.BLOB, BinType.HLL) else column.cast("string")
     actual = F.coalesce(F.col("bin_types")[name], F.lit(kind.value))
+    if kind is BinType.FLOAT:  # an integer that its column holds as the double it is, too
+        text = F.when(actual == BinType.INT.value, column.cast("bigint").cast("string")).otherwise(text)
     return F.struct(F.lit(name).alias("name"), actual.alias("type"), text.alias("value"))
 
 

@@ -6,7 +6,7 @@ rows: both happened in Kafka, and whoever derives a state takes the newest versi
 here: events in = applied + dead, and dead are the messages that could not be decoded (they go to the dead-letter table).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from uuid import uuid4
 
@@ -15,12 +15,14 @@ from pyspark.sql import functions as F
 
 from schemas.bins import BinType
 from schemas.errors import Terminal
-from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, bin_columns, history_ddl
+from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, RESCUED, bin_columns, history_ddl
+from schemas.xdr.options import RecordType
 from sinks.contract import Fence
 from sinks.delta.append import append_frame, path_lock
 from sinks.delta.counts import NOTHING, BatchCounts, Tallies, taken, tallies
 from sinks.delta.history_columns import ArrowStep, HistoryRows
-from sinks.delta.table import TableContract, create_if_absent, require_contract, table_path
+from sinks.delta.new_bins import ADDED_BY_COLUMN, BinRules, new_bins_in, rules_of
+from sinks.delta.table import TableContract, create_if_absent, require_contract, struct_fields, table_path
 from sinks.delta.transactions import Txn, output_txn, stored_version
 
 _PLACE = ("topic", "partition", "offset", "element")
@@ -32,6 +34,8 @@ class DeltaHistory:
     path:     the table, plain path, file:// or an address both Spark and delta-rs know.
     declared: bins with their types become typed columns; None keeps all bins in one map. See `schemas.tables.history_ddl`.
     storage_options: for delta-rs, where the path needs credentials; Spark has its own settings.
+    records:  the flow's record types, for their policies about new bins and changed types.
+    added:    bins that have a column without being declared. Known after `check`; `write` adds more where a policy says so.
     """
 
     def __init__(
@@ -41,11 +45,14 @@ class DeltaHistory:
         path: str,
         declared: Mapping[str, BinType] | None = None,
         storage_options: Mapping[str, str] | None = None,
+        records: Iterable[RecordType] = (),
     ) -> None:
         self.flow = flow
         self.name = output
         self.path = table_path(path)
         self.declared = None if declared is None else dict(declared)
+        self.added: dict[str, BinType] = {}
+        self._rules = rules_of(records, declared)
         self._storage_options = dict(storage_options or {})
         self._held: dict[str, int] = {}
         self._grow = False
@@ -59,12 +66,22 @@ class DeltaHistory:
             description=f"Millrace history: every change event once (flow {self.flow}, output {self.name})",
             stats=HISTORY_STATS_COLUMNS,
             partition_by=(PARTITION_COLUMN,),
-            may_grow=frozenset({"bins"}) if self.declared else frozenset(),
+            may_grow=frozenset() if self.declared is None else frozenset({"bins", RESCUED}),
         )
 
     @property
+    def columns(self) -> dict[str, BinType] | None:
+        """Declared bins, and those that have a column without being declared; None for schemaless."""
+        return None if self.declared is None else {**self.declared, **self.added}
+
+    @property
+    def rules(self) -> BinRules:
+        """What becomes of bins and values the columns do not foresee."""
+        return replace(self._rules, added=frozenset(self.added))
+
+    @property
     def bins_kept_aside(self) -> dict[str, str]:
-        """Declared bins that cannot be columns, each with the reason; they are kept in `other_bins`."""
+        """Declared bins that cannot be columns, each with the reason; they are kept in `_rescued`."""
         return bin_columns(self.declared or {}).aside
 
     def prepare(self) -> None:
@@ -75,6 +92,18 @@ class DeltaHistory:
     def check(self) -> None:
         """Raise ConfigError E121 unless the table's columns, partitions and properties fit; changes nothing."""
         self._grow = require_contract(self.path, self.contract, self._storage_options)
+        if self.declared is not None and self._rules.adding:
+            self.added = self._added_to_table(self.declared)
+
+    def _added_to_table(self, declared: Mapping[str, BinType]) -> dict[str, BinType]:
+        """The table's columns of bins that are not declared, by the type they are known by."""
+        held = struct_fields(self.path, "bins", self._storage_options)
+        taken_names = {name.lower() for name in declared}
+        return {
+            name: ADDED_BY_COLUMN[kind]
+            for name, kind in held.items()
+            if name.lower() not in taken_names and kind in ADDED_BY_COLUMN
+        }
 
     def write(self, frame: DataFrame, fence: Fence, read: ArrowStep | None = None) -> BatchCounts:
         """Append the batch's events, once, and count everything the batch held; one Spark action.
@@ -91,25 +120,47 @@ class DeltaHistory:
         if self._newest(txn) >= fence.batch_id:
             return self._replayed(frame, fence, read, txn)
         self._held.pop(txn.app_id, None)  # whatever happens below, the table knows better
-        events, held = self._counted(frame, fence, read)
-        with path_lock(self.path):  # a replay of dead letters may append from another process
-            append_frame(events, self.path, txn, grow=self._grow)
-        counts = held()
+        counts = self._appended(frame, fence, read, txn)
         if counts is None:  # Delta did nothing: someone else wrote this batch meanwhile
             return self._replayed(frame, fence, read, txn)
         self._held[txn.app_id] = fence.batch_id
         self._grow = False
         return counts
 
+    def _appended(self, frame: DataFrame, fence: Fence, read: ArrowStep | None, txn: Txn) -> BatchCounts | None:
+        """Append the batch, in one commit with the columns that new bins get. None when Delta did nothing."""
+        while True:
+            events, held = self._counted(frame, fence, read, adding=True)
+            try:
+                with path_lock(self.path):  # a replay of dead letters may append from another process
+                    append_frame(events, self.path, txn, grow=self._grow)
+            except Exception as failure:  # Spark's error has the worker's text in it, and no type of its own
+                new = {name: kind for name, kind in new_bins_in(failure).items() if name not in (self.columns or {})}
+                if not new:
+                    raise
+                self.added |= new
+                self._grow = True
+                continue
+            return held()
+
     def _events(
-        self, frame: DataFrame, fence: Fence, read: ArrowStep | None, tallies: Tallies | None = None, name: str = ""
+        self,
+        frame: DataFrame,
+        fence: Fence,
+        read: ArrowStep | None,
+        tallies: Tallies | None = None,
+        name: str = "",
+        *,
+        adding: bool = False,
     ) -> DataFrame:
-        """The batch's events as rows of the table."""
+        """The batch's events as rows of the table. adding: an action on them fails for new bins that are to get a column."""
         origin = {"flow": self.flow, "output": self.name, "epoch": fence.epoch, "batch_id": fence.batch_id}
-        return frame.mapInArrow(HistoryRows(self.declared, origin, read, tallies, name), history_ddl(self.declared))
+        rules = self.rules if adding else self.rules.without_adding()
+        rows = HistoryRows(self.columns, origin, read, tallies, name, rules)
+        return frame.mapInArrow(rows, history_ddl(self.columns))
 
     def _counted(
-        self, frame: DataFrame, fence: Fence, read: ArrowStep | None
+        self, frame: DataFrame, fence: Fence, read: ArrowStep | None, *, adding: bool = False
     ) -> tuple[DataFrame, Callable[[], BatchCounts | None]]:
         """The batch's events, and a function that says after an action on them what the batch held; None when none was needed."""
         application = frame.sparkSession.sparkContext.applicationId
@@ -117,7 +168,7 @@ class DeltaHistory:
             self._tallies = application, tallies(frame.sparkSession)
         held, name = self._tallies[1], uuid4().hex
         held.value.clear()  # of a write that failed
-        return self._events(frame, fence, read, held, name), lambda: taken(held, name)
+        return self._events(frame, fence, read, held, name, adding=adding), lambda: taken(held, name)
 
     def _newest(self, txn: Txn) -> int:
         """The last batch of this checkpoint in the table, -1 for none. Asked of the table once per start and after a failure."""

@@ -18,7 +18,8 @@ from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, B
 from schemas.tables import PARTITION_COLUMN, bin_columns, history_ddl
 from sinks.delta.counts import NOTHING, Tallies, events_among
 from sinks.delta.ddl import delta_schema
-from sinks.delta.typed_text import typed_values
+from sinks.delta.new_bins import MOST_ADDED, NO_RULES, BinRules, NewBins, may_be_column
+from sinks.delta.typed_text import exact_integers, typed_values
 
 Batches = Iterator[pa.RecordBatch]
 ArrowStep = Callable[[Batches], Batches]
@@ -39,10 +40,13 @@ _MILLISECONDS_A_DAY = 86_400_000
 class HistoryRows:
     """The function given to `mapInArrow`: from the normal form (`schemas.events`) to `history_ddl(declared)`.
 
-    declared: bins that become typed columns; what such a column cannot hold stays in `other_bins`. None: all bins in one map.
+    declared: bins that become typed columns; what such a column cannot hold stays in `_rescued`. None: all bins in one map.
+              Bins that got a column without being declared are among them.
     origin:   flow, output, epoch and batch_id, the same for every row.
     read:     what makes the normal form, when it is not what comes in.
     tallies, name: where each partition says, at its end, what it held, and under which name; None: nobody asks.
+    rules:    what becomes of bins and values the columns do not foresee. When new bins are to get columns, a partition that has
+              any fails at its end, with NewBins.
     """
 
     declared: Mapping[str, BinType] | None
@@ -50,19 +54,23 @@ class HistoryRows:
     read: ArrowStep | None = None
     tallies: Tallies | None = None
     name: str = ""
+    rules: BinRules = NO_RULES
 
     def __call__(self, batches: Batches) -> Batches:
         """Rows that are no events (see `sinks.delta.counts.events_among`) are counted and left out."""
         schema = _schema(None if self.declared is None else tuple(self.declared.items()))
         counts = NOTHING
+        new: dict[str, str] = {}
         for batch in batches if self.read is None else self.read(batches):
             events, held = events_among(batch)
             counts += held
-            yield self._rows(events, schema)
+            yield self._rows(events, schema, new)
+        if new:
+            raise NewBins(new)
         if self.tallies is not None:
             self.tallies.add({self.name: [counts]})
 
-    def _rows(self, events: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    def _rows(self, events: pa.RecordBatch, schema: pa.Schema, new: dict[str, str]) -> pa.RecordBatch:
         rows = events.num_rows
         columns: dict[str, Any] = {name: events.column(name) for name in _AS_THEY_ARE}
         columns |= {name: pa.repeat(pa.scalar(value, schema.field(name).type), rows) for name, value in self.origin.items()}
@@ -71,8 +79,22 @@ class HistoryRows:
         if self.declared is None:
             columns["bins"] = bins.as_map(bins.present)
         else:
-            columns |= _typed(bins, bin_columns(self.declared).typed, schema)
+            cells, held = _typed(bins, bin_columns(self.declared).typed, schema, self.rules)
+            columns |= cells
+            if self.rules.adding and len(self.rules.added) < MOST_ADDED and not held.all():
+                self._find_new(events, bins, held, new)
         return pa.RecordBatch.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
+
+    def _find_new(self, events: pa.RecordBatch, bins: "_Bins", held: npt.NDArray[np.bool_], new: dict[str, str]) -> None:
+        """Add to `new` what is to get a column: bins of the record types that want it, with the type they come with first."""
+        places, rows = pa.array(np.flatnonzero(~held)), pa.array(bins.row[~held])
+        columns = [column.take(places) for column in (bins.names, bins.kinds)]
+        columns += [events.column(name).take(rows) for name in ("namespace", "set")]
+        for name, kind, *whose in dict.fromkeys(zip(*(column.to_pylist() for column in columns), strict=True)):
+            base = kind.partition(":")[0]
+            there = {**(self.declared or {}), **dict.fromkeys(new, BinType.STR)}
+            if any(record.fits(*whose) for record in self.rules.adding) and may_be_column(name, base, there):
+                new[name] = base
 
 
 @lru_cache(maxsize=16)
@@ -125,25 +147,36 @@ class _Bins:
         return pa.MapArray.from_arrays(offsets, keys, values)
 
 
-def _typed(bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema) -> dict[str, Any]:
-    """Declared bins into typed columns; whatever such a column cannot hold stays where it is, in `other_bins`."""
+def _typed(
+    bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema, rules: BinRules
+) -> tuple[dict[str, Any], npt.NDArray[np.bool_]]:
+    """Declared bins into typed columns; whatever such a column cannot hold stays where it is, in `_rescued`.
+
+    Answers the columns, and of each entry whether a typed column holds it.
+    """
     names, kinds = bins.names, bins.kinds
     held = np.zeros(len(bins.row), dtype=bool)
     finer = np.zeros(len(bins.row), dtype=bool)
     cells = []
     for name, kind in typed.items():
-        mine = pc.and_(pc.equal(names, name), pc.is_in(kinds, pa.array([kind.value, *_FINER.get(kind, ())])))
+        bases = rules.held_by(name, kind)
+        fitting = [full for base in bases for full in (base.value, *_FINER.get(base, ()))]
+        mine = pc.and_(pc.equal(names, name), pc.is_in(kinds, pa.array(fitting)))
         places = np.flatnonzero(pc.fill_null(mine, False).to_numpy(zero_copy_only=False))
-        values = typed_values(kind, bins.texts.take(pa.array(places)))
+        texts = bins.texts.take(pa.array(places))
+        values = typed_values(kind, texts)
+        if len(fitting) > 1:
+            other = pc.not_equal(kinds.take(pa.array(places)), kind.value).to_numpy(zero_copy_only=False)
+            if kind is BinType.FLOAT and other.any():
+                values = exact_integers(texts, values, other)
         fit = values.is_valid().to_numpy(zero_copy_only=False)
         held[places[fit]] = True
-        if kind in _FINER:
-            other = pc.not_equal(kinds.take(pa.array(places)), kind.value).to_numpy(zero_copy_only=False)
+        if len(fitting) > 1:
             finer[places[fit & other]] = True
         at = np.full(len(bins.present), -1)
         at[bins.row[places]] = np.arange(len(places))
         cells.append(values.take(pa.array(at, pa.int64(), mask=at < 0)))
-    columns = {"other_bins": bins.as_map(bins.rows_of(~held), ~held), "bin_types": bins.types_as_map(finer)}
+    columns = {"_rescued": bins.as_map(bins.rows_of(~held), ~held), "bin_types": bins.types_as_map(finer)}
     if typed:
         fields = list(schema.field("bins").type)
         columns["bins"] = pa.StructArray.from_arrays(
@@ -151,7 +184,7 @@ def _typed(bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema) -> dict
             fields=fields,
             mask=pa.array(~bins.present),
         )
-    return columns
+    return columns, held
 
 
 __all__ = ["ArrowStep", "HistoryRows"]

@@ -42,7 +42,8 @@ class LateRows:
             return []
         history = self._history
         origin = {"flow": history.flow, "output": history.name, "epoch": fence.epoch, "batch_id": fence.batch_id}
-        rows = pa.Table.from_batches(list(HistoryRows(history.declared, origin)(iter([events]))))
+        rules = history.rules.without_adding()
+        rows = pa.Table.from_batches(list(HistoryRows(history.columns, origin, rules=rules)(iter([events]))))
         if rows.num_rows != events.num_rows:
             raise ValueError(f"{events.num_rows} events, of which {rows.num_rows} became rows")
         places = _places(rows)

@@ -126,6 +126,14 @@ def require_contract(path: str, contract: TableContract, storage_options: Mappin
     return grows
 
 
+def struct_fields(path: str, column: str, storage_options: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The fields of a struct column by name with the names of their types, those of nested ones left out; empty without it."""
+    fields = json.loads(open_table(path, storage_options).schema().to_json())["fields"]
+    found = next((field["type"] for field in fields if field["name"] == column), None)
+    inner = found["fields"] if _is_struct(found) and isinstance(found, dict) else []
+    return {field["name"]: field["type"] for field in inner if isinstance(field["type"], str)}
+
+
 def _compare(
     wanted: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]], may_grow: frozenset[str]
 ) -> tuple[list[str], bool]:
@@ -206,4 +214,13 @@ def _refuse_other_contents(path: str) -> None:
         raise ConfigError("E121", f"the folder holds {len(others)} entries ({others[0]}, ...) that are no Delta table", path=path)
 
 
-__all__ = ["TableContract", "create_if_absent", "is_table", "open_table", "require_contract", "said", "table_path"]
+__all__ = [
+    "TableContract",
+    "create_if_absent",
+    "is_table",
+    "open_table",
+    "require_contract",
+    "said",
+    "struct_fields",
+    "table_path",
+]

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +24,15 @@ def typed_values(kind: BinType, texts: Any) -> Any:
     if kind in (BinType.BLOB, BinType.HLL):
         return pa.array([_bytes(text) for text in texts.to_pylist()], pa.binary())
     return texts
+
+
+def exact_integers(texts: Any, doubles: Any, integers: npt.NDArray[np.bool_]) -> Any:
+    """The doubles, without those that come of `integers` among the texts and are not exactly them."""
+    given = doubles.to_pylist()
+    for place in np.flatnonzero(integers).tolist():
+        if given[place] is not None and int(given[place]) != int(texts[place].as_py()):
+            given[place] = None
+    return pa.array(given, pa.float64())
 
 
 def _parsed(texts: Any, kind: Any, read: Callable[[str], Any], good: Callable[[Any, Any], bool] | None = None) -> Any:
@@ -63,4 +74,4 @@ def _bytes(text: str | None) -> bytes | None:
         return None
 
 
-__all__ = ["typed_values"]
+__all__ = ["exact_integers", "typed_values"]

@@ -171,7 +171,7 @@ def test_schemaless_rows(spark: SparkSession, table: Any) -> None:
         "namespace": "n", "set": "s", "digest": bytearray(range(20)), "user_key": Row(type="int", value="7"), "op": "write",
         "durable": False, "gen": 1, "lut_ms": LUT, "exp_s": 5,
         "bins": {name: Row(type=kind, value=value) for name, kind, value in bins},
-        "topic": "t", "partition": 0, "offset": 0, "kafka_timestamp": KAFKA_TIME.replace(tzinfo=None),
+        "topic": "t", "partition": 0, "offset": 0, "element": 0, "kafka_timestamp": KAFKA_TIME.replace(tzinfo=None),
         "flow": "f", "output": "o", "epoch": "e", "batch_id": 4, "lut_date": date(2025, 12, 31),
     }  # fmt: skip
     assert (delete.op, delete.bins, delete.durable, delete.user_key) == ("delete", None, True, None)
@@ -181,7 +181,7 @@ def test_schemaless_rows(spark: SparkSession, table: Any) -> None:
 
 def normal_bins(spark: SparkSession, history: DeltaHistory) -> list[list[tuple[str, str, str | None]]]:
     frame = spark.read.format("delta").load(history.path).orderBy("offset")
-    column = F.coalesce(bins_in_normal_form(history.declared), F.array())
+    column = F.coalesce(bins_in_normal_form(history.declared, frame.schema), F.array())
     return [sorted(tuple(entry) for entry in row.b) for row in frame.select(column.alias("b")).collect()]
 
 
@@ -214,15 +214,15 @@ def test_declared_bins_become_columns_and_nothing_else_is_dropped(spark: SparkSe
         "i": -(2**63), "f": -0.1, "s": "žluť \U0001f40e\x00\n", "t": False, "b": bytearray(), "h": bytearray(b"\x00\x01\xff"),
         "l": '[1,2.50,"x"]', "m": '{"b":1,"a":null}', "g": '{"type":"Point","coordinates":[1,2]}', "dot.ted": 0,
     }  # fmt: skip
-    assert rows[0].other_bins == {name: Row(type=kind, value=value) for name, kind, value in ASIDE}
+    assert rows[0]._rescued == {name: Row(type=kind, value=value) for name, kind, value in ASIDE}
     assert rows[0].bin_types is None
     for row, image in ((rows[1], OTHER_TYPES), (rows[2], UNREADABLE)):
         assert set(row.bins.asDict().values()) == {None}
-        assert row.other_bins == {name: Row(type=kind, value=value) for name, kind, value in image}
-    assert (rows[3].bins.l, rows[3].bins.m, rows[3].other_bins) == ("[1]", "{}", None)
+        assert row._rescued == {name: Row(type=kind, value=value) for name, kind, value in image}
+    assert (rows[3].bins.l, rows[3].bins.m, rows[3]._rescued) == ("[1]", "{}", None)
     assert rows[3].bin_types == {"l": "list:ordered", "m": "map:key-value"}
-    assert set(rows[4].bins.asDict().values()) == {None} and rows[4].other_bins is None
-    assert (rows[5].bins, rows[5].other_bins, rows[5].bin_types) == (None, None, None)
+    assert set(rows[4].bins.asDict().values()) == {None} and rows[4]._rescued is None
+    assert (rows[5].bins, rows[5]._rescued, rows[5].bin_types) == (None, None, None)
     assert normal_bins(spark, history) == [sorted(image, key=lambda entry: entry[:2]) for image in (*images, [])]
 
 
@@ -232,7 +232,7 @@ def test_doubles_at_the_edges(spark: SparkSession, text: str) -> None:
     declared = {"f": BinType.FLOAT}
     rows = batch(spark, {"bins": [("f", "float", text)]}).mapInArrow(HistoryRows(declared, origin), history_ddl(declared))
     row = rows.first()
-    assert row is not None and row.other_bins is None
+    assert row is not None and row._rescued is None
     assert row.bins.f == float(text) or (text == "NaN" and math.isnan(row.bins.f))
 
 
@@ -249,7 +249,7 @@ def test_a_newly_declared_bin_becomes_a_column_with_the_next_batch(spark: SparkS
     table({"b": BinType.STR}).write(batch(spark, {"bins": [("a", "int", "3"), ("b", "str", "z")]}, first=2), Fence("e", 2))
     rows = rows_of(spark, grown.path)
     assert [row.bins.asDict() for row in rows] == [{"a": 1, "b": None}, {"a": 2, "b": "y"}, {"a": None, "b": "z"}]
-    assert [row.other_bins for row in rows] == [{"b": Row(type="str", value="x")}, None, {"a": Row(type="int", value="3")}]
+    assert [row._rescued for row in rows] == [{"b": Row(type="str", value="x")}, None, {"a": Row(type="int", value="3")}]
 
 
 def test_dates_are_utc_in_any_session_and_fall_back_to_kafkas_time(spark: SparkSession, table: Any) -> None:

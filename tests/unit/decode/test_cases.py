@@ -299,5 +299,5 @@ def test_names_that_are_no_columns_stay_whole_in_a_history() -> None:
     declared = dict.fromkeys(names, BinType.INT)
     (rows,) = HistoryRows(declared, {"flow": "f", "output": "o", "epoch": "e", "batch_id": 0})(iter([batch]))
     row = rows.to_pylist()[0]
-    kept = {name for name, value in row["bins"].items() if value == 1} | {name for name, _ in row["other_bins"]}
+    kept = {name for name, value in row["bins"].items() if value == 1} | {name for name, _ in row["_rescued"]}
     assert kept == set(names)
