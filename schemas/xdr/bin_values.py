@@ -46,7 +46,12 @@ def bin_text(kind: str, value: Any) -> str:
     if isinstance(value, (list, dict)):
         _require_sound(value)
     text = text_of(value)
-    return text if kind == BinType.GEOJSON or MARK not in text else compact(escaped(value))
+    if kind == BinType.GEOJSON or MARK not in text:
+        return text
+    try:
+        return compact(escaped(value))
+    except RecursionError:  # maps with such names take three levels each
+        raise Misfit("is nested too deep") from None
 
 
 def text_of(value: Any) -> str:

@@ -10,6 +10,7 @@ Bare NaN, Infinity and -Infinity are no JSON, but a double may be one and connec
 import json
 import math
 import re
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -19,6 +20,8 @@ from schemas.xdr.problem import Undecodable
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)").fullmatch
 _INT64 = range(-(1 << 63), 1 << 63)
+MAX_DEPTH = 200
+"""Arrays and objects in each other. A server since 8.2 takes 64 lists and maps, those before more (Aerospike's release notes)."""
 
 
 class Number(str):
@@ -95,6 +98,8 @@ def read_object(value: bytes | None) -> Object:
         raise Undecodable("D102", f"a broken JSON object of {len(value)} bytes, {place}: cut short, or not JSON") from None
     if start[end:].strip(" \t\r\n"):
         raise Undecodable("D102", "more text after the JSON object")
+    if start.count("[") + start.count("{") > MAX_DEPTH and _is_too_deep(found):
+        raise Undecodable("D102", f"nested too deep to be read: more than {MAX_DEPTH} arrays and objects in each other")
     if _ESCAPED_SURROGATE.search(start) and not _is_sound(found):
         raise Undecodable("D102", "a string holds an unpaired surrogate escape, which is no character")
     assert isinstance(found, Object)  # it began with a brace
@@ -114,6 +119,17 @@ def text_of_json(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Undecodable("D102", f"not UTF-8: byte {error.start} is {value[error.start]:#04x}") from None
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Looked for level by level: what is too deep for those who read on must not be too deep for this."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for one in inside if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _is_sound(value: Any) -> bool:
@@ -149,4 +165,4 @@ def double_text(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-__all__ = ["Number", "Object", "compact", "double_text", "read_object", "text_of_json"]
+__all__ = ["MAX_DEPTH", "Number", "Object", "compact", "double_text", "read_object", "text_of_json"]

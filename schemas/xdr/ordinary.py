@@ -26,6 +26,8 @@ _LARGE = 1e18
 """From here on a float may have been an integer that does not fit in 64 bits."""
 _LISTS: dict[bool, Callable[[list[Any]], list[Any]]] = {True: OrderedList, False: lambda value: value}
 _MAPS: dict[str, type[dict[str, Any]]] = {"key": KeyOrderedMap, "key-value": KeyValueOrderedMap}
+DEEPEST = 64
+"""Lists and maps in each other, as a server takes them since 8.2; any deeper, and the limits of the ways that follow matter."""
 _SCALARS = frozenset((str, bool, type(None)))
 _SPACE_COLON = re.compile(rb" :").search
 _SPACE_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:').search
@@ -251,8 +253,10 @@ def quick_geojson(text: str) -> GeoJson:
     return GeoJson(orjson.dumps(value).decode())
 
 
-def _members(value: Any) -> int:
+def _members(value: Any, depth: int = 1) -> int:
     """How many members the objects inside a list or object have. Raises Odd for numbers that orjson may have changed."""
+    if depth > DEEPEST:
+        raise Odd
     if type(value) is dict:
         members = len(value)
         value = value.values()
@@ -269,8 +273,8 @@ def _members(value: Any) -> int:
             if abs(item) >= _LARGE:
                 raise Odd
         else:
-            members += _members(item)
+            members += _members(item, depth + 1)
     return members
 
 
-__all__ = ["Odd", "Ordinary", "QuickRead", "quick_flat_json", "quick_geojson", "quick_typed_json"]
+__all__ = ["DEEPEST", "Odd", "Ordinary", "QuickRead", "quick_flat_json", "quick_geojson", "quick_typed_json"]

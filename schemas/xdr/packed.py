@@ -13,11 +13,9 @@ from typing import Any
 from schemas.bins import GeoJson, Hll
 from schemas.nested import Other
 from schemas.xdr.bin_values import Misfit, bin_text
-from schemas.xdr.json_text import read_object
+from schemas.xdr.json_text import MAX_DEPTH, read_object
 from schemas.xdr.problem import Undecodable
 
-MAX_DEPTH = 200
-"""Lists and maps in each other. A server since 8.2 takes 64 at most, those before more (Aerospike's release notes)."""
 BLOBS = frozenset((4, *range(7, 13)))
 """Particle types of bytes: blobs, and those in which clients of some languages keep their objects."""
 HLL, GEOJSON = 18, 23
@@ -183,4 +181,4 @@ def geojson(raw: bytes) -> GeoJson:
         raise Misfit("is nested too deep to be read") from None
 
 
-__all__ = ["BLOBS", "GEOJSON", "HLL", "INT64_MAX", "MAX_DEPTH", "NotText", "Unpacker", "geojson"]
+__all__ = ["BLOBS", "GEOJSON", "HLL", "INT64_MAX", "NotText", "Unpacker", "geojson"]

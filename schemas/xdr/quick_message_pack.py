@@ -20,7 +20,7 @@ from schemas.version import GENERATIONS, MAX_LUT_MS
 from schemas.xdr.message_pack import DURABLE, PARTICLES
 from schemas.xdr.metadata import LAST_EXP_S, OLDEST_LUT_MS
 from schemas.xdr.options import DecodeOptions
-from schemas.xdr.ordinary import Odd, Ordinary, QuickRead, quick_geojson
+from schemas.xdr.ordinary import DEEPEST, Odd, Ordinary, QuickRead, quick_geojson
 from schemas.xdr.packed import BLOBS, GEOJSON, HLL, INT64_MAX
 from schemas.xdr.record_types import RecordTypes
 
@@ -30,8 +30,6 @@ _PLAIN: dict[int, type] = {1: int, 2: float, 3: str, 17: bool, **dict.fromkeys(B
 _LISTS: dict[int, Callable[[list[Any]], list[Any]]] = {0: lambda value: value, 1: OrderedList}
 _MAPS: dict[int, Callable[[dict[Any, Any]], dict[Any, Any]]] = {0: lambda value: value, 1: KeyOrderedMap, 3: KeyValueOrderedMap}
 _MAP, _LIST = 19, 20
-_DEEPEST = 64
-"""Lists and maps in each other, as a server takes them since 8.2; any deeper, and the limits of the ways that follow matter."""
 _SCALARS = frozenset((str, bool, bytes, type(None)))
 _KEYS = frozenset((str, int, bytes))
 
@@ -135,7 +133,7 @@ def _look_inside(value: Any, depth: int) -> None:
             if type(key) not in _KEYS or (type(key) is int and key > INT64_MAX):
                 raise Odd
         value = value.values()
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise Odd
     for item in value:
         kind = type(item)

@@ -118,3 +118,20 @@ def test_space_before_a_colon_hides_no_doubled_member(space: str) -> None:
     readings, _ = read_all_ways([whole, hidden], DecodeOptions(format="json"))
     assert readings[0].error is None
     assert readings[1].error is not None and "twice" in readings[1].error[1]
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"$a":'], ids=["array", "object", "name like a tag"])
+@pytest.mark.parametrize("levels", [60, 64, 65, 84, 85, 120, 190, 200, 254, 255, 300, 500, 900, 1_000, 100_000])
+@pytest.mark.parametrize("form", ["json", "flat-json"])
+def test_nesting_is_read_or_refused_but_never_a_crash(form: str, levels: int, opening: str) -> None:
+    encode = typed if form == "json" else flat
+    whole = encode(write("k", 1, bins={"m": [7] if opening == "[" else {"a": 7}}))
+    closing = "]" if opening == "[" else "}"
+    value = whole.replace(b"[7]" if opening == "[" else b'{"a":7}', (opening * levels + "1" + closing * levels).encode())
+    (reading,), _ = read_all_ways([value], DecodeOptions(form))
+    if levels <= 64:
+        assert reading.error is None
+    elif levels > 200:
+        assert reading.error is not None and reading.error[0] == "D102" and "nested too deep" in reading.error[1]
+    else:
+        assert reading.error is None or "nested too deep" in reading.error[1]

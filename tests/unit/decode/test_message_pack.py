@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from schemas.bins import BinType, GeoJson, Hll, KeyOrderedMap, OrderedList
 from schemas.nested import Other
 from schemas.xdr import DecodeOptions, RecordType
+from schemas.xdr.json_text import MAX_DEPTH
 from schemas.xdr.normal_form import Read
-from schemas.xdr.packed import MAX_DEPTH
 from schemas.xdr.reader import Reader
 from tests.support.decode import golden, read_all_ways
 from tests.support.events import delete, write
