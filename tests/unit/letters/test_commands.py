@@ -212,3 +212,11 @@ def test_letters_in_a_cut_replay_cannot_be_dropped(ask: Callable[..., Result], f
     done = answer(ask("replay", "--output", "json"))
     assert done["finished_first"] == {"replayed": 1} and done["letters"] == {}
     assert {row.batch_id for row in tables.accounts()} == {3}
+
+
+def test_a_history_on_s3_is_not_written_beside_the_running_flow(ask: Callable[..., Result], flow: Path, tables: Tables) -> None:
+    tables.letter(1, GOOD)
+    flow.write_text(flow.read_text().replace(f"{flow.parent}/history", "s3a://bucket/history"))
+    with Lease(f"{flow.parent}/checkpoint", "f"):
+        error = refusal(ask("replay"))
+    assert error.code == "E453" and error.context["path"] == "s3a://bucket/history"
