@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from pipelines.schema_registry import SchemaRegistry
+from pipelines.schema_registry import schema_source
 from pipelines.worker_errors import failing_with_words
 from schemas.events import EVENT_DDL
 from schemas.xdr.columns import DECODED
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.reader import Reader
-from schemas.xdr.schema_source import SchemaSource
 
 MESSAGE = ("topic", "partition", "offset", "kafka_timestamp", "key", "value", "headers")
 """The columns of a message, as every output gets it. Headers are JSON text, [{"key", "value" in Base64}], or null.
@@ -51,11 +50,6 @@ def headers_of(text: str | None) -> list[dict[str, Any]] | None:
 
 def _bytes(text: str | None) -> bytes | None:
     return None if text is None else b64decode(text)
-
-
-def schema_source(options: DecodeOptions) -> SchemaSource | None:
-    """Where this process asks for writer schemas by id; None when the messages name none."""
-    return None if options.registry is None else SchemaRegistry(options.registry)
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from pipelines.backoff import Backoff
 from pipelines.registry_http import Answer, Connections, NoAnswer
 from pipelines.schema_references import MAX_DEPTH, inlined
 from schemas.errors import ConfigError, Retryable
+from schemas.xdr.options import DecodeOptions
 from schemas.xdr.registry_options import RegistryOptions
 from schemas.xdr.schema_source import UnknownSchema
 
@@ -147,6 +148,11 @@ def _holds_schema(answer: Answer) -> bool:
     return isinstance(answer.content, dict) and isinstance(answer.content.get("schema"), str)
 
 
+def schema_source(options: DecodeOptions) -> SchemaRegistry | None:
+    """Where a process asks for writer schemas by id; None when the messages name none."""
+    return None if options.registry is None else SchemaRegistry(options.registry)
+
+
 def registry_problem(options: RegistryOptions) -> str | None:
     """Why the registry cannot be used, found out by one real request to each address; None when all of them answer."""
     problems = []
@@ -166,4 +172,4 @@ def _of_one(options: RegistryOptions, url: str) -> RegistryOptions:
     return replace(options, urls=(url,))
 
 
-__all__ = ["SchemaRegistry", "registry_problem"]
+__all__ = ["SchemaRegistry", "registry_problem", "schema_source"]

@@ -10,6 +10,7 @@ from aerospike_helpers import HyperLogLog
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from pipelines.kafka_offsets import Broker
+from pipelines.schema_registry import schema_source
 from schemas.errors import ConfigError, Retryable
 from schemas.inference import Sample, type_of_value
 from schemas.xdr.options import DecodeOptions
@@ -38,7 +39,8 @@ def sample_topics(settings: Mapping[str, str], topics: Sequence[str], options: D
     """The newest `messages` of all topics together, as many of each partition, read as `options` say.
 
     settings: of the C client (`pipelines.kafka_offsets.client_settings`).
-    Raises ConfigError E150 for a topic that is not there, E151; Retryable E220 when the broker does not answer.
+    Raises ConfigError E150 for a topic that is not there, E151; Retryable E220 when the broker does not answer, E221 when the
+    schema registry does not.
     """
     broker = Broker(settings)
     partitions = broker.partitions(topics)
@@ -55,7 +57,7 @@ def sample_topics(settings: Mapping[str, str], topics: Sequence[str], options: D
             if start < end:
                 ends[topic, partition] = end
                 starts.append(TopicPartition(topic, partition, start))
-    sample, reader = Sample(), Reader(options)
+    sample, reader = Sample(), Reader(options, schema_source(options))
     for message in _messages(settings, starts, ends):
         sample.add_readings(reader.read(message.value(), message.key()))
     return sample

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from schemas.xdr.metadata import Metadata
     from schemas.xdr.normal_form import Read
     from schemas.xdr.options import AvroSchemas, DecodeOptions
-    from schemas.xdr.schema_source import SchemaSource
 
 DEAD = 1
 _OF_LINES = ("json", "flat-json", "auto")
@@ -68,6 +67,7 @@ def decode(
     Exit status 0 when every message can be read, 1 when one would be a dead letter, 2 when a file is missing or options
     contradict each other.
     """
+    from pipelines.schema_registry import schema_source
     from schemas.errors import ConfigError
     from schemas.xdr.reader import Reader
 
@@ -81,7 +81,7 @@ def decode(
             f"--lines is for JSON: a message of the format {options.format} may hold any byte, the end of a line too",
             remedy="Decode one file a message.",
         )
-    reader = Reader(options, _registry(options))
+    reader = Reader(options, schema_source(options))
     kafka_key = _bytes(key_file) if key_file else None
     key = {} if kafka_key is None else {"kafka_key": _text(kafka_key), "kafka_key_identity": _key_identity(kafka_key)}
     dead = False
@@ -162,12 +162,6 @@ def _avro_schemas(message_format: str, metadata_key: str, files: dict[str, Path 
         name, why = problem
         raise ConfigError("E101", f"the schema of --schema-{name} cannot be used: {why}", file=given.get(name))
     return schemas
-
-
-def _registry(options: "DecodeOptions") -> "SchemaSource | None":
-    from pipelines.schema_registry import SchemaRegistry
-
-    return None if options.registry is None else SchemaRegistry(options.registry)
 
 
 def _text(data: bytes) -> str | dict[str, str]:
