@@ -18,6 +18,8 @@ from sinks.delta.table import is_table, open_table, table_path
 LETTERS: pa.Schema = pa.schema(delta_schema(LETTERS_CONTRACT.ddl).to_arrow())
 _LIGHT = (*PLACE, "code", "lane", "epoch", "batch_id", "seen_at")
 _ROWS_AT_ONCE = 256
+_FEW = 1_000
+"""So many letters are looked for by their places, so that files without them are passed over; for more all files are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,11 @@ class LetterBook:
         """The letters of these keys with their columns, each once, in the order of the files: for any number of them."""
         left = set(keys)
         names = list(dict.fromkeys((*PLACE, *columns)))
-        topics = pa.array(sorted({key.id.topic for key in left}), pa.string())
-        for batch in self._batches(names, pc.field("topic").isin(topics)):
+        if len(left) <= _FEW:
+            chosen_rows = at_places(key.message for key in left)
+        else:
+            chosen_rows = pc.field("topic").isin(pa.array(sorted({key.id.topic for key in left}), pa.string()))
+        for batch in self._batches(names, chosen_rows):
             chosen = [(place, key) for place, key in enumerate(keys_of(batch)) if key in left]
             for place, key in chosen:
                 if key in left:
