@@ -58,8 +58,9 @@ class Rules:
             if self._policies.new_bin == "stop":
                 return None
             bins = {name: value for name, value in bins.items() if name in self._declared}  # type: ignore[operator]
-        if self._whole and not self._required <= bins.keys():  # null is no value on the quick way
-            return None
+        for name in self._required:
+            if bins.get(name) is None and (self._whole or name in bins):
+                return None
         return found._replace(bins=bins)
 
     def reading(self, read: Read) -> Read:

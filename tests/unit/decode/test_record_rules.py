@@ -1,5 +1,6 @@
 """What a record type asks of events: user keys, names, new, missing and changed bins; the quick and the thorough way agree."""
 
+import json
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -10,20 +11,28 @@ from schemas.bins import BinType
 from schemas.digest import digest_of
 from schemas.errors import Terminal
 from schemas.events import ChangeEvent
-from schemas.xdr.options import DecodeOptions, Image, Policies, RecordType
+from schemas.xdr.options import AvroSchemas, DecodeOptions, Image, Policies, RecordType
 from schemas.xdr.reader import Reader
+from tests.support.avro_messages import DELETE_SCHEMA, WRITE_MAP, as_map
 from tests.support.decode import as_messages, read_all_ways
 from tests.support.events import delete, write
+from tests.support.message_pack import message_pack
 from tests.support.xdr_encode import flat, typed
 
-FORMS: dict[str, Callable[[ChangeEvent], bytes]] = {"json": typed, "flat-json": flat}
+FORMS: dict[str, Callable[[ChangeEvent], bytes]] = {
+    "json": typed,
+    "flat-json": flat,
+    "message-pack": message_pack,
+    "avro": as_map,
+}
+AVRO = AvroSchemas(json.dumps(WRITE_MAP), json.dumps(DELETE_SCHEMA))
 BINS = {"id": BinType.INT, "note": BinType.STR}
 ODD_NAMES = ["a b", "dot.ted", "$dollar", "née", "Note", "NOTE", "namespace", "digest", "_rescued", "other"]
 
 
 def options(form: str = "json", image: Image = "full", policies: Policies = Policies(), **more: Any) -> DecodeOptions:  # noqa: B008
     record = RecordType("source", **{"bins": BINS, **more}, policies=policies)
-    return DecodeOptions(form, image=image, records=(record,))
+    return DecodeOptions(form, image=image, records=(record,), avro=AVRO)
 
 
 def fate(event: ChangeEvent, given: DecodeOptions) -> tuple[str, Any]:
@@ -60,8 +69,8 @@ def test_a_user_key_that_contradicts_the_digest(form: str, op: Callable[..., Cha
     assert code == "D113" and event.digest.hex() in detail
     assert fate(event, options(form, policies=Policies(user_key="drop")))[1][1] is None
     assert fate(event, options(form, policies=Policies(user_key="trust")))[1][1] == "wrong"
-    assert fate(event, DecodeOptions(form))[0] == "D113", "also where no record types are given"
-    _, events = read_all_ways([FORMS[form](event)], DecodeOptions(form, records=(RecordType("other"),)))
+    assert fate(event, DecodeOptions(form, avro=AVRO))[0] == "D113", "also where no record types are given"
+    _, events = read_all_ways([FORMS[form](event)], DecodeOptions(form, records=(RecordType("other"),), avro=AVRO))
     assert (events.unselected, events.rejections) == (1, []), "nothing is asked of events that are not taken"
 
 
