@@ -209,7 +209,7 @@ def _sampled(
 
 def _travel(message_format: str) -> bool:
     """Whether messages of the format tell integers from doubles."""
-    return message_format != Format.FLAT_JSON
+    return message_format not in (Format.FLAT_JSON, Format.AUTO)
 
 
 def _wanted(seen: "SeenType", only_set: str | None) -> bool:

@@ -25,7 +25,7 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
         if len(kinds) > 1:
             yield Problem(
                 ("records",),
-                f"bin {bin_name!r} is declared as {' and as '.join(sorted(kinds))}: history tables keep it among the other bins",
+                f"bin {bin_name!r} is declared as {' and as '.join(sorted(kinds))}: history tables keep it in `_rescued`",
                 "Declare one type, or write two flows.",
             )
     registry = flow.source.registry
