@@ -8,6 +8,7 @@ from pipelines.flow.problems import Problem
 from pipelines.flow.records import declared_types
 from pipelines.flow.rule import placed_outputs
 from pipelines.flow.secrets import Secret
+from schemas.xdr.avro_schema import read_schema
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,6 +32,13 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
     registry = flow.source.registry
     if registry is not None and registry.secrets() and any(url.startswith("http:") for url in registry.urls):
         yield Problem(("source", "registry"), "the login to the schema registry is sent in clear", "Use an address with https:.")
+    source = flow.source
+    if source.avro is not None and source.image == "partial" and read_schema(source.avro.write.text).kind == "record":
+        yield Problem(
+            ("source", "avro", "write"),
+            "a record schema cannot say that a bin was deleted: its null means that the bin is not in the message",
+            "Give the connector a map schema, or let XDR ship whole records.",
+        )
     selected = {entry.namespace for entry in flow.records}
     for loc, _, output in placed_outputs(flow):
         if output.type != "aerospike":

@@ -10,8 +10,9 @@ import yaml
 
 from pipelines.flow import Flow, FlowInvalid, load_flow
 from pipelines.flow.avro import AvroFile
+from pipelines.flow.load import read_flow
 from pipelines.flow.resolved import resolved_options
-from tests.support.avro_messages import DELETE_SCHEMA, KEY, WRITE_MAP
+from tests.support.avro_messages import DELETE_SCHEMA, KEY, WRITE_MAP, record
 from tests.unit.flow.flows import valid
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "avro"
@@ -79,6 +80,16 @@ def test_files_that_cannot_be_used_are_refused_with_their_line(
     assert problem.option == option and why in problem.message
     line = path.read_text().splitlines()[problem.line - 1]
     assert option.rsplit(".", 1)[1] + ":" in line or "missing" in why
+
+
+def test_a_record_schema_and_partial_images_are_worth_a_look(folder: Path) -> None:
+    (folder / "record.avsc").write_text(json.dumps(record("Write", {"n": ["null", "long"]})))
+    found = {
+        (name, image): [one.option for one in read_flow(written(folder, flow_of({"write": name}, image=image)), {}).warnings]
+        for name in ("record.avsc", "write.avsc")
+        for image in ("full", "partial")
+    }
+    assert [case for case, options in found.items() if "source.avro.write" in options] == [("record.avsc", "partial")]
 
 
 def test_other_problems_are_told_beside_a_file_that_cannot_be_read(folder: Path) -> None:
