@@ -59,7 +59,7 @@ class Outgoing:
     covers:    number of the newest change it carries; None for a repetition, which nothing depends on.
     deleted:   the delete it carries or could carry, should it have to be made again.
     overtaken: a newer version of the record was sent while this one was held back.
-    bins:      names of the bins it carries, removed ones too, if it does not carry all.
+    bins:      names of the bins it carries, removed ones too, if it does not carry all; gone: it is a delete.
     """
 
     digest: bytes
@@ -70,6 +70,7 @@ class Outgoing:
     overtaken: bool = False
     reshipped: bool = False
     bins: tuple[str, ...] = ()
+    gone: bool = False
 
 
 class Held:

@@ -153,10 +153,9 @@ class Lane:
         number = self._number + 1
         now_ms = self._clock_ms()
         if kind != "write" and (sent := self._sent_bins.get(digest)) is not None:
-            # All bins of a record that is created anew have changed. Of a delete that no message will tell, the nulls do; an
-            # expiry is seen by who knows when the record expires.
-            names = sent.bins if kind == "delete" else ()
-            self._sent_bins[digest] = sent._replace(bins=dict.fromkeys(names, UNSENT))
+            # All bins of a record that is created anew have changed, and nulls tell of those it has no longer: no message may
+            # tell of an expiry, nor of a delete when the record is there again by then.
+            self._sent_bins[digest] = sent._replace(bins=dict.fromkeys(sent.bins, UNSENT))
         if not self._queue.put(
             digest, kind, deleted, number, now_ms, unsettled=unsettled or unshipped is not None, reshipped=reshipped
         ):
@@ -207,6 +206,9 @@ class Lane:
         self.counters.reordered += outgoing.held
         self.counters.overtaken += outgoing.overtaken
         self.counters.reshipped += outgoing.reshipped
+        sent = self._sent_bins.get(outgoing.digest)
+        if outgoing.gone and sent is not None and all(particle == UNSENT for particle in sent.bins.values()):
+            del self._sent_bins[outgoing.digest]
         self._settle(outgoing.digest, outgoing.covers)
 
     def failed(self, outgoing: Outgoing, *, why: str, permanent: bool = False) -> None:
@@ -234,7 +236,6 @@ class Lane:
             change = write_of(image, self._bins_of(image))
         elif pending.deleted is not None:
             change = delete_of(pending.deleted)
-            self._sent_bins.pop(digest, None)
         else:
             self.counters.gone += 1
             self._vanished.add(digest)
@@ -258,7 +259,7 @@ class Lane:
                 flush.messages.add(id(again))
         outgoing = Outgoing(digest, message, pending.number, pending.deleted, reshipped=pending.reshipped)
         if self.settings.bin_policy == "only-changed":
-            outgoing.bins = tuple(change.bins)
+            outgoing.bins, outgoing.gone = tuple(change.bins), change.op == "delete"
         if fate.hold_ms:
             outgoing.held = True
             self._held.put(outgoing, now_ms + fate.hold_ms)
@@ -273,7 +274,9 @@ class Lane:
             return {}
         # Compared with what was shipped last, so a burst gives the union of its changes.
         sent = self._sent_bins.get(image.digest)
-        before: Mapping[str, Particle] = sent.bins if sent is not None and not _expired_between(sent, image) else {}
+        before: Mapping[str, Particle] = {} if sent is None else sent.bins
+        if sent is not None and _expired_between(sent, image):
+            before = dict.fromkeys(before, UNSENT)
         self._sent_bins[image.digest] = Sent(image.bins, image.generation, image.exp_s)
         changed: dict[str, Particle | None] = {n: particle for n, particle in image.bins.items() if before.get(n) != particle}
         changed.update((name, None) for name in before if name not in image.bins)

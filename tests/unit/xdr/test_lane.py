@@ -278,7 +278,12 @@ def test_all_bins_of_a_record_that_is_created_anew_have_changed() -> None:
     road.namespace.remove("b", kind="expire")
     road.ship()
     road.namespace.write("b", x=integer(1))
-    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1)]
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1), ("y", None)], "nor of the expiry"
+    road.namespace.remove("b")
+    (refused,) = road.take()
+    road.lane.failed(refused, why="broker away")
+    road.namespace.write("b", z=integer(1))
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("z", 1), ("x", None)], "nor of this delete"
 
 
 def test_a_record_that_expired_unnoticed_and_is_created_anew_is_shipped_whole() -> None:
@@ -288,7 +293,7 @@ def test_a_record_that_expired_unnoticed_and_is_created_anew_is_shipped_whole() 
     road.ship()
     again = road.namespace.write("a", x=integer(1))
     road.namespace.records[first.digest] = again._replace(generation=1)
-    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1)]
+    assert [(b["name"], b["value"]) for b in road.ship()[0]["bins"]] == [("x", 1), ("y", None)]
 
 
 def test_no_bins_ships_metadata_only() -> None:
