@@ -15,7 +15,7 @@ from sinks.delta.append import append_rows, path_lock
 from sinks.delta.history import DeltaHistory
 from sinks.delta.history_columns import HistoryRows
 from sinks.delta.letter_keys import at_places
-from sinks.delta.table import open_table, require_contract
+from sinks.delta.table import open_table
 from sinks.delta.transactions import Txn, app_id, stored_version
 
 _PLACE = ("topic", "partition", "offset", "element")
@@ -30,7 +30,7 @@ class LateRows:
 
     def check(self) -> None:
         """Raise ConfigError E121 unless the table is there and fits."""
-        require_contract(self._history.path, self._history.contract)
+        self._history.check()
 
     def append(self, events: pa.RecordBatch, fence: Fence) -> list[bool]:
         """Append the events (normal form, none with an error) that the table lacks, in one commit.

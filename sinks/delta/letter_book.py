@@ -68,14 +68,21 @@ class LetterBook:
         """All letters, each once, with the state it is in now. Nothing of what they hold is read. Raises Retryable E230."""
         found = self._rows(_LIGHT)
         rows = newest_rows(joinable(found), ["seen_at"])
-        told = self.states.newest().rename_columns({"code": "new_code", "batch_id": "part"})
-        both = rows.join(told, list(PLACE), join_type="left outer")
-        state = pc.fill_null(both.column("state"), LetterState.WAITING.value)
-        both = both.set_column(both.schema.get_field_index("state"), "state", state)
-        code = pc.coalesce(
-            pc.if_else(pc.equal(state, LetterState.WAITING.value), both.column("new_code"), None), both.column("code")
+        told = self.states.newest().rename_columns(
+            {"epoch": "told_epoch", "state": "told", "code": "told_code", "batch_id": "part"}
         )
-        both = both.set_column(both.schema.get_field_index("code"), "code", code).drop_columns(["new_code", "part"])
+        both = rows.join(told, list(PLACE), join_type="left outer")
+        stands = pc.fill_null(pc.equal(both.column("told_epoch"), both.column("epoch")), False)
+        for name in ("act_id", "turn", "at"):
+            column = both.column(name)
+            both = both.set_column(
+                both.schema.get_field_index(name), name, pc.if_else(stands, column, pa.scalar(None, column.type))
+            )
+        state = pc.fill_null(pc.if_else(stands, both.column("told"), None), LetterState.WAITING.value)
+        still = pc.and_(stands, pc.equal(state, LetterState.WAITING.value))
+        code = pc.coalesce(pc.if_else(still, both.column("told_code"), None), both.column("code"))
+        both = both.set_column(both.schema.get_field_index("code"), "code", code).append_column("state", state)
+        both = both.drop_columns(["told_epoch", "told", "told_code", "part"])
         orphans = told.join(rows.select(list(PLACE)), list(PLACE), join_type="left anti").num_rows
         return Standing(unjoined(both), orphans)
 

@@ -24,7 +24,7 @@ CONTRACT = TableContract(
     stats=LETTER_STATES_STATS_COLUMNS,
 )
 SCHEMA: pa.Schema = pa.schema(delta_schema(LETTER_STATES_DDL).to_arrow())
-_STANDING = (*PLACE, "state", "code", "act_id", "turn", "batch_id", "at")
+_STANDING = (*PLACE, "epoch", "state", "code", "act_id", "turn", "batch_id", "at")
 
 
 class Act(NamedTuple):
@@ -38,9 +38,13 @@ class Act(NamedTuple):
 
 
 class NewState(NamedTuple):
-    """A letter's state after an act; code and detail: why it still waits; fates: how each output took it."""
+    """A letter's state after an act.
+
+    epoch: of the checkpoint that wrote the letter. code, detail: why it still waits. fates: how each output took it.
+    """
 
     key: LetterKey
+    epoch: str
     state: LetterState
     code: str | None = None
     detail: str | None = None
@@ -75,7 +79,7 @@ class LetterStates:
         return int(rows.num_rows)
 
     def newest(self) -> pa.Table:
-        """Of every letter the newest row: PLACE (joinable), state, code, act_id, turn, batch_id, at. Without a table: none."""
+        """Of every letter the newest row: PLACE (joinable), epoch, state, code, act_id, turn, batch_id, at. Without a table: none."""
         if not is_table(self.path, self._storage_options):
             rows = SCHEMA.empty_table().select(_STANDING)
         else:
@@ -102,6 +106,7 @@ def _rows(flow: str, act: Act, batch_id: int, states: list[NewState]) -> pa.Tabl
     columns: dict[str, Any] = dict(key_columns(state.key for state in states))
     columns |= {
         "flow": [flow] * number,
+        "epoch": [state.epoch for state in states],
         "state": [state.state.value for state in states],
         "code": [state.code for state in states],
         "detail": [state.detail for state in states],

@@ -1,17 +1,21 @@
 """Which bins get a column without being declared, and how that reaches the driver; without Spark."""
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from schemas.bins import BinType
 from schemas.tables import TYPED_COLUMN, added_as
 from schemas.xdr.columns import DECODED
 from schemas.xdr.options import DecodeOptions, Policies, RecordType
 from schemas.xdr.reader import Reader
+from sinks.contract import Fence
+from sinks.delta.history import DeltaHistory
 from sinks.delta.history_columns import HistoryRows
+from sinks.delta.late_rows import LateRows
 from sinks.delta.new_bins import MOST_ADDED, BinRules, NewBins, may_be_column, new_bins_in, rules_of
 from tests.support.decode import as_messages
 from tests.support.events import write
@@ -22,18 +26,21 @@ ADDING = RecordType("source", ("contract",), {}, policies=Policies(new_bin="add"
 DECLARED = {"i": BinType.INT, "f": BinType.FLOAT}
 
 
+def normal_form(image: dict[str, Any], offset: int = 0, **more: Any) -> pa.RecordBatch:
+    """One write with these bins."""
+    messages = as_messages([typed(write("k", offset, bins=image, **more))])
+    found = Reader(DecodeOptions()).table(messages)
+    given = {name: messages.column(name).combine_chunks() for name in ("topic", "partition")}
+    given["offset"] = pa.array([offset])
+    given["kafka_timestamp"] = pa.array([0], pa.timestamp("us", tz="UTC"))
+    return pa.RecordBatch.from_arrays([*given.values(), *found.columns], [*given, *DECODED.names])
+
+
 def rows(*images: dict[str, Any], rules: BinRules, declared: dict[str, BinType] = DECLARED, **more: Any) -> list[dict[str, Any]]:
     """Rows of the history of one batch for each image."""
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for number, image in enumerate(images):
-            messages = as_messages([typed(write("k", number, bins=image, **more))])
-            found = Reader(DecodeOptions()).table(messages)
-            given = {name: messages.column(name).combine_chunks() for name in ("topic", "partition", "offset")}
-            given["kafka_timestamp"] = pa.array([0], pa.timestamp("us", tz="UTC"))
-            yield pa.RecordBatch.from_arrays([*given.values(), *found.columns], [*given, *DECODED.names])
-
-    made = HistoryRows(declared, ORIGIN, rules=rules)(batches())
+    batches = (normal_form(image, offset=number, **more) for number, image in enumerate(images))
+    made = HistoryRows(declared, ORIGIN, rules=rules)(batches)
     return [row for batch in made for row in batch.to_pylist()]
 
 
@@ -101,3 +108,16 @@ def test_rules_come_of_the_policies_of_the_record_types() -> None:
     assert found == BinRules(widened=frozenset({"f"}), adding=(ADDING,))
     assert rules_of([ADDING], None) == BinRules(), "a schemaless history has one map for all"
     assert new_bins_in(RuntimeError("out of memory")) == {}
+
+
+def test_late_rows_fit_a_table_with_more_columns_than_the_flow_knows(tmp_path: Path) -> None:
+    path = str(tmp_path / "history")
+    DeltaHistory("f", "o", path, {"a": BinType.INT, "was": BinType.STR, "more": BinType.INT}).prepare()
+    for number, (records, kept) in enumerate([((), "_rescued"), ((ADDING,), "bins")]):
+        late = LateRows(DeltaHistory("f", "o", path, {"a": BinType.INT}, records=records))
+        late.check()
+        events = normal_form({"a": 1, "was": "x"}, offset=number)
+        assert late.append(events, Fence("replay", number)) == [True]
+        [row] = [row for row in DeltaTable(path).to_pyarrow_table().to_pylist() if row["batch_id"] == number]
+        assert row["bins"]["a"] == 1 and row["bins"]["more"] is None
+        assert (row["bins"]["was"] == "x") == (kept == "bins") and bool(row["_rescued"]) == (kept == "_rescued")
