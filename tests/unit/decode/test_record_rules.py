@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from schemas.bins import BinType
 from schemas.digest import digest_of
@@ -18,6 +20,7 @@ from tests.support.decode import as_messages, read_all_ways
 from tests.support.events import delete, write
 from tests.support.message_pack import message_pack
 from tests.support.xdr_encode import flat, typed
+from tests.support.xdr_strategies import FLAT_BINS, events
 
 FORMS: dict[str, Callable[[ChangeEvent], bytes]] = {
     "json": typed,
@@ -169,3 +172,39 @@ def test_the_policies_of_a_record_type_are_its_own() -> None:
     _, found = read_all_ways(list(map(typed, events)), DecodeOptions("json", records=records))
     assert [(event.bins, event.user_key) for event in found.events] == [({"id": 1}, None)]
     assert [(one.row, one.code) for one in found.rejections] == [(1, "D113")]
+
+
+NAMED = st.sampled_from(["a", "b", "gen", "key", "d_float", "d_geo", "d_str"])
+RULES = st.builds(
+    Policies,
+    new_bin=st.sampled_from(["rescue", "add", "ignore"]),
+    type_change=st.sampled_from(["dead-letter", "rescue", "widen"]),
+    missing_bin=st.sampled_from(["dead-letter", "null"]),
+    user_key=st.sampled_from(["check", "drop", "trust"]),
+)
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    form=st.sampled_from(["json", "flat-json", "message-pack"]),
+    sent=events(FLAT_BINS),
+    wrong_key=st.booleans(),
+    declared=st.dictionaries(NAMED, st.sampled_from(list(BinType)), max_size=4),
+    required=st.frozensets(NAMED, max_size=2),
+    rename=st.dictionaries(NAMED, NAMED | st.just("new"), max_size=3),
+    rules=RULES,
+    image=st.sampled_from(["full", "partial", "none"]),
+)
+def test_whatever_the_rules_every_way_of_reading_says_the_same(
+    form: str,
+    sent: ChangeEvent,
+    wrong_key: bool,
+    declared: dict[str, BinType],
+    required: frozenset[str],
+    rename: dict[str, str],
+    rules: Policies,
+    image: Image,
+) -> None:
+    event = sent._replace(digest=bytes(20)) if wrong_key else sent
+    record = RecordType(sent.namespace, None, declared, required, rename, rules)
+    read_all_ways([FORMS[form](event)], DecodeOptions(form, image=image, records=(record,)))
