@@ -148,13 +148,14 @@ DEAD_LETTERS_STATS_COLUMNS = "output,epoch,batch_id,code,topic,`partition`,`offs
 
 LETTER_STATES_DDL = (
     "flow STRING, topic STRING, `partition` INT, `offset` BIGINT, element INT, output STRING, kafka_timestamp TIMESTAMP, "
-    "state STRING, code STRING, detail STRING, fates MAP<STRING, STRING>, "
+    "epoch STRING, state STRING, code STRING, detail STRING, fates MAP<STRING, STRING>, "
     "act STRING, act_id STRING, turn BIGINT, batch_id BIGINT, at TIMESTAMP, by STRING, why STRING"
 )
 """What was done about dead letters: a row per letter and act, appended and never changed. The newest row says a letter's state.
 
-state: see `schemas.letters.LetterState`; a letter without a row waits. code, detail: why a letter still waits after a replay.
-fates: what each output made of it (`schemas.letters.Fate`). act: replay or drop; act_id, batch_id: which, and which part of it.
+epoch: the checkpoint whose letter it was: a letter that another checkpoint has written since waits again, as its outputs may have
+been made anew. state: see `schemas.letters.LetterState`; a letter without a row waits. code, detail: why it still waits after a
+replay. fates: what each output made of it (`schemas.letters.Fate`). act: replay or drop; act_id, batch_id: which, and which part.
 turn: grows with every act on the table, so the newest row is that of the highest (turn, batch_id). by, why: who did it, and why.
 """
 

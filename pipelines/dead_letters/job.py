@@ -97,12 +97,15 @@ def drop_letters(flow: Flow, wanted: Wanted, by: str, why: str) -> Sequence[Lett
     """
     book = book_of(flow)
     with act_on(flow, book.states, "drop", by, why) as act:
-        keys = book.standing().only(replace(wanted, states=_WAITING)).letters()
+        found = book.standing().only(replace(wanted, states=_WAITING))
+        keys = found.letters()
         plan = PlanFile(book.states.path).read()
         half = set(keys) & set(plan.keys) if plan and not book.states.holds(plan.act.id, plan.part) else set()
         if half:
             raise Terminal("E452", f"{len(half)} of the {len(keys)} letters are in part {plan.part if plan else 0} of a replay")
-        book.states.append(act, 0, [NewState(key, LetterState.DROPPED) for key in keys])
+        epochs = found.rows.column("epoch").to_pylist()
+        states = [NewState(key, epoch, LetterState.DROPPED) for key, epoch in zip(keys, epochs, strict=True)]
+        book.states.append(act, 0, states)
         return keys
 
 

@@ -12,7 +12,7 @@ from schemas.letters import LetterId
 from schemas.xdr.options import DecodeOptions
 from sinks.delta.letter_keys import LetterKey
 
-CONTENT = ("kafka_timestamp", "key", "value", "code")
+CONTENT = ("kafka_timestamp", "key", "value", "code", "epoch")
 """What of a letter is needed to read it again."""
 _KINDS = {
     "topic": pa.string(),

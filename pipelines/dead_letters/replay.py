@@ -212,7 +212,7 @@ class Replay:
         if state is LetterState.WAITING:
             done.reasons[code] += 1
         said = {name: fate.value for name, fate in by_output.items()}
-        return NewState(letter.key, state, fates.code or None, fates.detail or None, said)
+        return NewState(letter.key, letter.content["epoch"], state, fates.code or None, fates.detail or None, said)
 
 
 def parts(letters: Iterable[Letter], most: int = PART_LETTERS, most_bytes: int = PART_BYTES) -> Iterator[list[Letter]]:

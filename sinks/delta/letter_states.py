@@ -79,7 +79,7 @@ class LetterStates:
         return int(rows.num_rows)
 
     def newest(self) -> pa.Table:
-        """Of every letter the newest row: PLACE (joinable), epoch, state, code, act_id, turn, batch_id, at. Without a table: none."""
+        """Of every letter the newest row: PLACE (joinable), epoch, state, code, act_id, turn, batch_id, at; no table, no rows."""
         if not is_table(self.path, self._storage_options):
             rows = SCHEMA.empty_table().select(_STANDING)
         else:

@@ -31,7 +31,7 @@ def test_an_event_a_replay_lost_or_doubled_is_seen(spark: SparkSession, tmp_path
 
     assert account() == LateAccount(0, 0)
     lost = tables.letter(7)
-    tables.states.append(tables.act(), 0, [NewState(lost, LetterState.REPLAYED, fates={"history": "applied"})])
+    tables.states.append(tables.act(), 0, [NewState(lost, "e", LetterState.REPLAYED, fates={"history": "applied"})])
     assert account() == LateAccount(0, 1)
     from deltalake import DeltaTable
 

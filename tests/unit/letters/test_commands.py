@@ -100,7 +100,7 @@ def test_a_list_counts_by_reason_and_shows_the_newest(ask: Callable[..., Result]
 def test_sums_that_do_not_hold_are_a_bad_answer(ask: Callable[..., Result], tables: Tables) -> None:
     key = tables.letter(1)
     gone = key._replace(id=key.id._replace(offset=7))
-    tables.states.append(tables.act("drop"), 0, [NewState(gone, LetterState.DROPPED)])
+    tables.states.append(tables.act("drop"), 0, [NewState(gone, "e", LetterState.DROPPED)])
     result = ask("list")
     assert result.exit_code == 1 and "THE SUMS DO NOT HOLD" in result.output
 

@@ -25,8 +25,10 @@ def act(turn: int, kind: str = "replay") -> Act:
 def test_a_letter_waits_until_something_is_done_about_it(tables: Tables) -> None:
     first, second, third = (tables.letter(offset) for offset in range(3))
     assert tables.book.standing().sums() == Sums(3, 3, 0, 0, 0, 0)
-    tables.states.append(act(1), 0, [NewState(first, LetterState.REPLAYED), NewState(second, LetterState.WAITING, "D205", "no")])
-    tables.states.append(act(2, "drop"), 0, [NewState(third, LetterState.DROPPED)])
+    tables.states.append(
+        act(1), 0, [NewState(first, "e", LetterState.REPLAYED), NewState(second, "e", LetterState.WAITING, "D205", "no")]
+    )
+    tables.states.append(act(2, "drop"), 0, [NewState(third, "e", LetterState.DROPPED)])
     standing = tables.book.standing()
     assert standing.sums() == Sums(3, 1, 1, 0, 1, 0) and standing.sums().hold
     assert standing.by_reason() == [("D108", 2), ("D205", 1)], "the newest reason counts"
@@ -36,15 +38,15 @@ def test_a_letter_waits_until_something_is_done_about_it(tables: Tables) -> None
 
 def test_the_newest_act_says_the_state_whatever_the_order_of_files(tables: Tables) -> None:
     key = tables.letter(1)
-    tables.states.append(act(7), 0, [NewState(key, LetterState.SUPERSEDED)])
-    tables.states.append(act(3), 5, [NewState(key, LetterState.WAITING, "D108", "still")])
+    tables.states.append(act(7), 0, [NewState(key, "e", LetterState.SUPERSEDED)])
+    tables.states.append(act(3), 5, [NewState(key, "e", LetterState.WAITING, "D108", "still")])
     assert tables.book.standing().sums() == Sums(1, 0, 0, 1, 0, 0)
     assert [row["state"] for row in tables.states.told_of(key)] == ["waiting", "superseded"]
 
 
 def test_a_part_of_an_act_is_appended_once(tables: Tables) -> None:
     key = tables.letter(1)
-    states = [NewState(key, LetterState.REPLAYED, fates={"mirror": "applied"})]
+    states = [NewState(key, "e", LetterState.REPLAYED, fates={"mirror": "applied"})]
     assert [tables.states.append(act(1), 4, states) for _ in range(3)] == [1, 0, 0]
     assert tables.states.holds("act-1", 4) and not tables.states.holds("act-1", 5) and not tables.states.holds("act-2", 0)
     (row,) = tables.states.told_of(key)
@@ -59,6 +61,18 @@ def test_a_message_read_again_under_a_new_checkpoint_is_the_same_letter(tables: 
     assert [row["epoch"] for row in tables.book.contents([key]).values()] == ["e2"]
 
 
+def test_what_was_done_counts_until_another_checkpoint_writes_the_letter_again(tables: Tables) -> None:
+    key = tables.letter(1, epoch="e1")
+    tables.states.append(act(1), 0, [NewState(key, "e1", LetterState.REPLAYED)])
+    assert tables.book.standing().sums() == Sums(1, 0, 1, 0, 0, 0)
+    tables.letter(1, epoch="e2", code="D107")
+    standing = tables.book.standing()
+    assert standing.sums() == Sums(1, 1, 0, 0, 0, 0) and standing.by_reason() == [("D107", 1)]
+    assert standing.rows.column("act_id").to_pylist() == [None]
+    tables.states.append(act(2), 0, [NewState(key, "e2", LetterState.DROPPED)])
+    assert tables.book.standing().sums() == Sums(1, 0, 0, 0, 1, 0)
+
+
 def test_an_output_s_refusal_and_a_part_of_a_message_are_letters_of_their_own(tables: Tables) -> None:
     keys = {tables.letter(1), tables.letter(1, output="m", code="D205"), tables.letter(1, element=3)}
     assert len(keys) == 3 and set(tables.book.standing().letters()) == keys
@@ -66,7 +80,7 @@ def test_an_output_s_refusal_and_a_part_of_a_message_are_letters_of_their_own(ta
 
 def test_a_topic_created_again_has_letters_of_its_own_at_the_same_offsets(tables: Tables) -> None:
     old = tables.letter(1)
-    tables.states.append(act(1), 0, [NewState(old, LetterState.REPLAYED)])
+    tables.states.append(act(1), 0, [NewState(old, "e", LetterState.REPLAYED)])
     new = tables.letter(1, epoch="e2", kafka_timestamp=AT + timedelta(days=1))
     assert new != old
     assert tables.book.standing().sums() == Sums(2, 1, 1, 0, 0, 0)
@@ -75,7 +89,7 @@ def test_a_topic_created_again_has_letters_of_its_own_at_the_same_offsets(tables
 def test_a_state_without_its_letter_is_told(tables: Tables) -> None:
     key = tables.letter(1)
     gone = LetterKey(key.id._replace(offset=99), key.kafka_us)
-    tables.states.append(act(1), 0, [NewState(key, LetterState.REPLAYED), NewState(gone, LetterState.DROPPED)])
+    tables.states.append(act(1), 0, [NewState(key, "e", LetterState.REPLAYED), NewState(gone, "e", LetterState.DROPPED)])
     sums = tables.book.standing().sums()
     assert sums == Sums(1, 0, 1, 0, 0, 1) and not sums.hold
 
@@ -124,5 +138,5 @@ def test_keys_survive_a_journey_through_a_table_without_a_timestamp(tables: Tabl
     key = tables.letter(1, kafka_timestamp=None)
     assert key.kafka_us is None
     assert tables.book.standing().letters() == [key] == keys_of(tables.book.standing().rows)
-    tables.states.append(act(1), 0, [NewState(key, LetterState.REPLAYED)])
+    tables.states.append(act(1), 0, [NewState(key, "e", LetterState.REPLAYED)])
     assert tables.book.standing().sums() == Sums(1, 0, 1, 0, 0, 0)

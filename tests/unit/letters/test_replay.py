@@ -137,6 +137,16 @@ def test_an_event_the_stream_wrote_meanwhile_is_not_added_again(tables: Tables) 
     assert tables.replay().fates["history"] == {Fate.DUPLICATE: 1} and tables.history_rows() == [(1, 0)]
 
 
+def test_a_letter_written_again_by_a_new_checkpoint_reaches_outputs_made_anew(tables: Tables) -> None:
+    tables.letter(1, value_of(), epoch="e1")
+    tables.replay()
+    tables.letter(1, value_of(), epoch="e2")
+    tables.mirror.records.clear()
+    done = tables.replay()
+    assert done.states == {LetterState.REPLAYED: 1} and len(tables.mirror.visible()) == 1
+    assert done.fates["history"] == {Fate.DUPLICATE: 1} and tables.history_rows() == [(1, 0)]
+
+
 def test_records_the_flow_does_not_take_are_settled_and_written_nowhere(tables: Tables) -> None:
     tables.letter(1, value_of(namespace="elsewhere"))
     done = tables.replay()
@@ -149,7 +159,7 @@ def test_a_message_of_several_events_is_taken_whole_but_for_parts_with_letters_o
     whole = array(value_of("a", 1), value_of("b", 2), value_of("c", 3))
     tables.letter(1, whole)
     kept = tables.letter(1, whole, element=2)
-    tables.states.append(tables.act("drop"), 0, [NewState(kept, LetterState.DROPPED)])
+    tables.states.append(tables.act("drop"), 0, [NewState(kept, "e", LetterState.DROPPED)])
     done = tables.replay()
     assert done.states == {LetterState.REPLAYED: 1} and tables.history_rows() == [(1, 0), (1, 1)]
     assert {(row.messages, row.applied) for row in tables.accounts()} == {(1, 2)}

@@ -100,7 +100,7 @@ def test_what_became_of_dead_letters_stands_below_and_must_add_up(flow: Path) ->
     assert "flow f: 1 dead letter = 1 waiting + 0 replayed" in ask(flow).output
     assert json.loads(ask(flow, "--output", "json").output)["dead_letters"]["waiting"] == 1
     gone = key._replace(id=key.id._replace(offset=8))
-    tables.states.append(tables.act("drop"), 0, [NewState(gone, LetterState.DROPPED)])
+    tables.states.append(tables.act("drop"), 0, [NewState(gone, "e", LetterState.DROPPED)])
     result = ask(flow)
     assert result.exit_code == 1 and "THE SUMS DO NOT HOLD" in result.output
 
