@@ -35,7 +35,7 @@ class Registry(StrictModel):
 
     summary: ClassVar[str] = (
         "A schema registry with Confluent's API, asked for the schemas that messages name by number. Each is asked for once per "
-        "worker process. Files must lie on every machine that runs the flow."
+        "worker process. Files must lie on every machine that runs the flow. Proxies named in the environment are not used."
     )
 
     urls: Urls = Field(
