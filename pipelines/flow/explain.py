@@ -86,7 +86,10 @@ def explain_flow(loaded: LoadedFlow, defaults: dict[str, tuple[str, str]]) -> Ex
             for name, output in lane.outputs.items()
         ),
         tables=(
-            "dead letters " + letters_guarantee(flow.dead_letters.path, flow.decode_owner),
+            "dead letters "
+            + letters_guarantee(
+                flow.dead_letters.path, flow.decode_owner, flow.dead_letters.topic.name if flow.dead_letters.topic else None
+            ),
             "ledger " + ledger_guarantee(flow.ledger.path),
         ),
         options=tuple(resolved_options(flow)),

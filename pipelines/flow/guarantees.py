@@ -58,11 +58,12 @@ def guarantee_of(output: AerospikeMirror | DeltaHistory, image: Image = "full") 
     )
 
 
-def letters_guarantee(path: str, owner: str) -> str:
-    """What the dead-letter table promises."""
+def letters_guarantee(path: str, owner: str, topic: str | None = None) -> str:
+    """What the dead-letter table promises, and the topic beside it."""
     return (
         f"{path}: every message that cannot be decoded (once, by lane {owner}) and every event one output refuses, with reason, "
         "position and original bytes; one Delta commit per batch, repeated batches are not added again"
+        + (f"; each is also sent to topic {topic}, again under the same key when its batch is repeated" if topic else "")
     )
 
 
