@@ -93,6 +93,10 @@ def state_of(event: ChangeEvent, kinds: Mapping[str, int]) -> State:
 
 def join(a: State, b: State) -> State:
     """What `a` and `b` say together."""
+    if b == NOTHING:
+        return a
+    if a == NOTHING:
+        return b
     deleted = a.deleted
     if deleted is None or (b.deleted is not None and is_older_rank(deleted, b.deleted)):
         deleted = b.deleted
@@ -112,6 +116,8 @@ def newer_cell(a: Cell, b: Cell) -> bool:
 def _all_writes(a: tuple[Wrote, ...], b: tuple[Wrote, ...]) -> tuple[Wrote, ...]:
     if a == b or not b:
         return a
+    if not a or is_older_rank(a[-1].rank, b[0].rank):
+        return a + b
     known = {write.rank: write for write in a}
     for write in b:
         same = known.get(write.rank)

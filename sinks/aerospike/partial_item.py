@@ -183,8 +183,9 @@ class PartialItem:
                 outcomes.append(APPLIED)
             else:
                 outcomes.append(_verdict(known, one))
-            before.add(one.code)
-            known, newer = join(known, one.state), join(newer, one.state)
+            if one is not self.said[-1]:
+                before.add(one.code)
+                known, newer = join(known, one.state), join(newer, one.state)
         self.outcomes = outcomes
 
     def applied(self, place: Replica, batch: str) -> list[int]:

@@ -156,7 +156,10 @@ class PartialProtocol:
                 item.side = side_of(bins or {}) if found else ABSENT
                 return PartialStep.READ_RECORD
             case PartialStep.LOOK_SIDE:
-                item.side = side_of(bins or {}) if found else ABSENT
+                looked = side_of(bins or {}) if found else ABSENT
+                if (looked.there, looked.stamp) == (item.side.there, item.side.stamp):
+                    return self._done(item, now_s)  # nobody came in between, and the record was all that was behind
+                item.side = looked
                 return self._decide(item, now_s)
             case PartialStep.READ_RECORD if found and STATE_BIN not in (bins or {}):
                 return PartialStep.READ_WHOLE  # not ours, or written from full images: its bins are what is known
