@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aerospike
 import pytest
 
 from deploy import cli, doctor
@@ -20,6 +21,7 @@ from schemas.errors import ConfigError, Retryable
 from schemas.xdr.registry_options import RegistryOptions
 from schemas.xdr.schema_source import UnknownSchema
 from tests.support.fixtures_stack import RegistryUnderTest
+from tests.support.kafka import read_all, wait_for_messages
 from tests.support.leftovers import run_folder
 
 pytestmark = pytest.mark.stack
@@ -122,16 +124,25 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 60
 def test_the_stack_has_a_registry_when_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """up --registry, remembered; crash and up again; env; --no-registry."""
+    """up --registry, used by the node; remembered; crash and up again; env; --no-registry."""
     root = folder / "stack"
     at = ["--folder", str(root)]
     try:
-        assert cli.main(["local", "up", "--registry", *at]) == 0
+        assert cli.main(["local", "up", "--registry", "--xdr-format", "kafka-avro", *at]) == 0
         capsys.readouterr()
         assert cli.main(["local", "status", *at, "--output", "json"]) == 0
         told = json.loads(capsys.readouterr().out)["registry"]
         assert told["state"] == "running" and problem_at(told["address"]) is None
         known = client(Stack(root).registry()).register("s", schema("Kept", "a"))
+        node, kafka = Stack(root).node(), Stack(root).broker().address
+        source = aerospike.client({"hosts": [(node.host, node.port)]}).connect()
+        source.put(("payments", "cards", 1), {"amount": 7})
+        source.close()
+        wait_for_messages(kafka, "xdr.payments", 1)
+        (message, *_) = read_all(kafka, "xdr.payments")
+        assert message.value and message.value[0] == 0
+        by_id = client(Stack(root).registry()).schema(int.from_bytes(message.value[1:5], "big"))
+        assert "metadata" in by_id, "the node has registered what its messages name"
         assert Stack(root).registry().kill()
         assert cli.main(["local", "status", *at]) == 1, "a crashed registry is not healthy"
         assert cli.main(["local", "env", *at]) == 1
@@ -149,7 +160,9 @@ def test_the_stack_has_a_registry_when_asked_for(
         monkeypatch.delenv("MILLRACE_REGISTRY")
         assert cli.main(["local", "logs", "registry", *at]) == 0
         assert "registry | " in capsys.readouterr().out
-        assert cli.main(["local", "up", "--no-registry", *at]) == 0
+        assert cli.main(["local", "up", "--no-registry", *at]) == 2, "the node's messages need one"
+        assert again.process.alive
+        assert cli.main(["local", "up", "--no-registry", "--xdr-format", "json", *at]) == 0
         assert Stack(root).status().registry is None and not again.process.alive and ports.is_free(again.port)
     finally:
         Stack(root).down()
