@@ -9,6 +9,7 @@ from pathlib import Path
 import aerospike
 import pytest
 from aerospike import exception as client_errors
+from aerospike_helpers.operations import operations
 from pyspark.sql import SparkSession
 
 from deploy.local.aerospike import Node, start_node
@@ -24,7 +25,6 @@ from tests.support.kafka import read_all
 pytestmark = [pytest.mark.spark, pytest.mark.stack]
 ROAD = "hot_key_ms=10,duplicates=0.2,reorder=0.3,reorder_window_ms=800,seed=5"
 POLICIES = {"partial": "only-changed", "none": "no-bins"}
-SEND_KEY = {"key": aerospike.POLICY_KEY_SEND}
 
 
 @pytest.fixture
@@ -38,24 +38,24 @@ def node(kafka_broker: KafkaUnderTest, topic: str, tmp_path: Path) -> Iterator[N
     node.stop()
 
 
-def work(client: aerospike.Client, rng: random.Random, operations: int) -> None:
+def work(client: aerospike.Client, rng: random.Random, changes: int) -> None:
     """Bins set and removed one by one, deletes, touches, and lives that end by themselves and begin again."""
-    for _ in range(operations):
+    for _ in range(changes):
         number = rng.randrange(40)
         key = ("payments", "carts", f"cart-{number}")
         # Some records expire after two seconds unless they are written again; all others never do.
-        meta = {"ttl": 2 if number % 8 == 0 else aerospike.TTL_NEVER_EXPIRE}
+        policy = {"key": aerospike.POLICY_KEY_SEND, "ttl": 2 if number % 8 == 0 else aerospike.TTL_NEVER_EXPIRE}
         choice = rng.random()
         try:
             if choice < 0.06:
                 client.remove(key)
             elif choice < 0.12:
-                client.touch(key, meta["ttl"])
+                client.operate(key, [operations.touch()], policy=policy)
             elif choice < 0.25:
-                client.remove_bin(key, [rng.choice("abcd")], meta)
+                client.operate(key, [operations.write(rng.choice("abcd"), None)], policy=policy)
             else:
                 bins = {name: rng.randrange(1_000) for name in rng.sample("abcd", rng.randint(1, 2))}
-                client.put(key, bins, meta, SEND_KEY)
+                client.put(key, bins, policy=policy)
         except client_errors.RecordNotFound:
             pass
         time.sleep(0.004)
