@@ -46,12 +46,14 @@ class Form(NamedTuple):
 
     typed: top-level types travel (typed JSON). declared: bins whose type the flow knows. bins: whether there are bins at all.
     avro: all types travel but GeoJSON, which is a string, and those of map keys.
+    exact: all types travel (MessagePack); but the client shows GeoJSON inside lists and maps as text, whose spelling may differ.
     """
 
     typed: bool
     declared: Mapping[str, BinType] | None
     bins: bool = True
     avro: bool = False
+    exact: bool = False
 
 
 def compare(
@@ -126,6 +128,8 @@ def same_value(a: Any, b: Any) -> bool:
 def _same_as_carried(wanted: Any, other: Any, form: Form, declared: BinType | None) -> bool:
     if form.avro:
         return _same_in_avro(wanted, other)
+    if form.exact:
+        return isinstance(wanted, list | dict) and _same_but_geojson(wanted, other)
     return same_value(carried(wanted, form, declared), carried(other, form, declared))
 
 
@@ -143,6 +147,29 @@ def _same_in_avro(wanted: Any, other: Any) -> bool:
         as_text = {str(key): value for key, value in wanted.items()}
         return as_text.keys() == other.keys() and all(_same_in_avro(value, other[key]) for key, value in as_text.items())
     return same_value(wanted, other)
+
+
+def _same_but_geojson(wanted: Any, other: Any) -> bool:
+    """Equality of values in lists and maps where GeoJSON may be its text, in any spelling."""
+    wanted, other = _plain(wanted), _plain(other)
+    if isinstance(wanted, _Geo | str) and isinstance(other, _Geo | str):
+        return same_value(wanted, other) or (_object_of(wanted) is not None and _object_of(wanted) == _object_of(other))
+    if isinstance(wanted, list) and isinstance(other, list):
+        return len(wanted) == len(other) and all(map(_same_but_geojson, wanted, other))
+    if isinstance(wanted, dict) and isinstance(other, dict):
+        others = {_typed(key): value for key, value in other.items()}
+        keys = {_typed(key) for key in wanted}
+        return keys == others.keys() and all(_same_but_geojson(value, others[_typed(key)]) for key, value in wanted.items())
+    return same_value(wanted, other)
+
+
+def _object_of(value: Any) -> dict[str, Any] | None:
+    """The JSON object that GeoJSON, or text, is; None when it is none."""
+    try:
+        found = value.parsed if isinstance(value, _Geo) else json.loads(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def carried(value: Any, form: Form, declared: BinType | None) -> Any:

@@ -124,7 +124,13 @@ def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconcilia
 def _scope(flow: Flow, namespace: str, tolerance_s: float) -> Scope:
     image = flow.source.image
     written = flow.source.format
-    form = Form(written == "json", flow.declared_bins(), bins=image != "none", avro=written in ("avro", "kafka-avro"))
+    form = Form(
+        written == "json",
+        flow.declared_bins(),
+        bins=image != "none",
+        avro=written in ("avro", "kafka-avro"),
+        exact=written == "message-pack",
+    )
     return Scope(flow.decode_options().records, namespace, form, tolerance_s, image)
 
 
