@@ -107,9 +107,7 @@ def test_one_version_in_two_parts_is_both_parts(subject: Subject, key: Callable[
     assert put(subject, [part], 1) == [APPLIED]
     assert put(subject, [more], 2) == [APPLIED]
     assert put(subject, [part, more], 3) == [DUPLICATE, DUPLICATE]
-    assert put(subject, [write(key("r"), 1, bins={"a": 2})], 4) == [DUPLICATE], (
-        "another value of the same version: the first stays"
-    )
+    assert put(subject, [write(key("r"), 1, bins={"a": 2})], 4) == [DUPLICATE], "of two values the first stays"
     assert shown(subject, part) == [{"a": 1, "b": 1}]
 
 
