@@ -1,4 +1,4 @@
-"""A MessagePack encoder for tests, written apart from reader and embedded node: Python values in, the connector's messages out."""
+"""A MessagePack encoder for tests, written apart from reader and embedded node: Python values in, connector messages out."""
 
 import struct
 from typing import Any
