@@ -132,7 +132,6 @@ class _Check:
     def __init__(self) -> None:
         self._known: dict[AvroType, _Shape] = {}
         self._above: list[AvroType] = []
-        self._visits = 0
 
     def shape(self, kind: AvroType) -> "_Shape":
         """Raises BadSchema for what would let a message run away."""
@@ -140,26 +139,29 @@ class _Check:
             return self._known[kind]
         if kind in self._above:
             return _Shape(1, 1, 1, True, frozenset((kind,)))
-        self._visits += 1
-        if self._visits > MAX_TYPES:
-            raise BadSchema(f"more than {MAX_TYPES} types")
         if len(self._above) >= MAX_DEPTH:
             raise BadSchema(f"nested deeper than {MAX_DEPTH} types")
         self._above.append(kind)
-        parts = [self.shape(part) for part in kind.parts]
+        parts: list[_Shape] = []
+        types = 1
+        for part in kind.parts:
+            parts.append(self.shape(part))
+            types += parts[-1].types
+            if types > MAX_TYPES:  # looked at after each, so that no more than these are ever gone through
+                raise BadSchema(f"more than {MAX_TYPES} types")
         self._above.pop()
         if kind.kind == "array" and parts[0].smallest == 0:
             raise BadSchema(f"an array of {kind.inner[0].name or kind.inner[0].kind}, whose items take no bytes")
         found = _Shape(
             depth=1 + max((part.depth for part in parts), default=0),
-            types=1 + sum(part.types for part in parts),
+            types=types,
             smallest=_smallest(kind, [part.smallest for part in parts]),
             recursive=any(part.recursive for part in parts),
             meets=frozenset().union(*(part.meets for part in parts)) - {kind},
         )
         kind.recursive = found.recursive
-        if found.depth > MAX_DEPTH or found.types > MAX_TYPES:
-            raise BadSchema(f"more than {MAX_TYPES} types, or nested deeper than {MAX_DEPTH}")
+        if found.depth > MAX_DEPTH:
+            raise BadSchema(f"nested deeper than {MAX_DEPTH} types")
         if not found.meets:  # else it depends on where it was met
             self._known[kind] = found
         return found

@@ -204,9 +204,9 @@ def deep(levels: int) -> Any:
     return kind
 
 
-def many(levels: int) -> Any:
+def many(levels: int, innermost: Any = "null") -> Any:
     """Few names for very many types: each record has twice the one before it."""
-    kind: Any = {"type": "record", "name": "R0", "fields": []}
+    kind: Any = {"type": "record", "name": "R0", "fields": [{"name": "a", "type": innermost}]}
     for level in range(1, levels):
         fields = [{"name": "a", "type": kind}, {"name": "b", "type": f"R{level - 1}"}]
         kind = {"type": "record", "name": f"R{level}", "fields": fields}
@@ -232,6 +232,7 @@ def many(levels: int) -> Any:
         ('["null",["long"]]', "a union directly inside a union"),
         (json.dumps(deep(MAX_DEPTH)), "nested deeper than"),
         (json.dumps(many(40)), "more than 20000 types"),
+        (json.dumps(many(40, ["null", "R39"])), "more than 20000 types"),
         ("[" * 100_000, "not JSON"),
     ],
 )
@@ -243,6 +244,11 @@ def test_schemas_that_cannot_be_used(text: str, why: str) -> None:
 def test_a_wrong_default_is_for_other_readers() -> None:
     read_schema('{"type":"record","name":"R","fields":[{"name":"a","type":["long","null"],"default":null}]}')
     read_schema('{"type":"record","name":"R","fields":[{"name":"a","type":"long","default":"x"}]}')
+
+
+def test_a_schema_cannot_pass_for_one_that_is_parsed_already() -> None:
+    forged = {"type": "record", "name": "R", "namespace": "n", "fields": [], "__fastavro_parsed": True, "__named_schemas": {}}
+    assert read_schema(json.dumps(forged)).name == "n.R"
 
 
 def test_schemas_do_not_know_each_others_names() -> None:
