@@ -16,7 +16,7 @@ from schemas.xdr.avro import problem_of
 from schemas.xdr.normal_form import Read
 from schemas.xdr.options import AvroSchemas, Policies
 from schemas.xdr.reader import Reader
-from tests.support.avro_messages import DELETE_SCHEMA, KEY, WRITE_MAP, as_map, metadata, record, written
+from tests.support.avro_messages import DELETE_SCHEMA, KEY, METADATA, WRITE_MAP, as_map, metadata, record, written
 from tests.support.decode import comparable, exact, plain, read_all_ways
 from tests.support.events import delete, write
 from tests.support.xdr_strategies import INT64, NAMES, POINT, TEXT, events
@@ -216,6 +216,15 @@ WITHOUT_TOO = {"type": "record", "name": "D", "fields": [{"name": "b", "type": "
 def test_a_message_that_both_schemas_fit_and_whose_kind_nobody_knows_is_a_dead_letter() -> None:
     both = written(WITHOUT, {"a": "x"})
     (reading,), _ = read_all_ways([both], options(WITHOUT, WITHOUT_TOO, KEY), [written(KEY, metadata(write("k", 1)))])
+    assert said(reading).startswith("D112")
+
+
+def test_a_message_that_is_a_write_by_one_schema_and_a_delete_by_the_other_is_a_dead_letter() -> None:
+    one, other = ({"name": name, "type": kind} for name, kind in (("metadata", METADATA), ("b", "Metadata")))
+    first = {"type": "record", "name": "W", "fields": [one, other]}
+    second = {"type": "record", "name": "D", "fields": [{**one, "name": "b"}, {**other, "name": "metadata"}]}
+    both = written(first, {"metadata": metadata(write("k", 1)), "b": metadata(delete("k", 2))})
+    (reading,), _ = read_all_ways([both], options(first, second))
     assert said(reading).startswith("D112")
 
 
