@@ -89,6 +89,7 @@ def test_damage_is_read_alike_all_ways(damage: st.DataObject) -> None:
         (b"", "D109", "0 bytes, too few"),
         (b"\0\0\0\0", "D109", "4 bytes, too few"),
         (b'{"msg":"write"}', "D109", "begins with 0x7b"),
+        (b"\1" + message(7, {"n": 1})[1:], "D109", "begins with 0x01"),
         (b"\0\0\0\0\7", "D109", "by schema 7"),
         (framed(7, b"\2\2") + b"x" * 200, "D109", "by schema 7"),
         (framed(8, b"\2\2"), "D110", "schema 8: the registry has no schema 8"),
