@@ -46,7 +46,7 @@ def quick_message_pack(options: DecodeOptions) -> QuickRead:
             payload = message[2]
             if value.startswith(_WRITE):
                 key, gen, exp, lut, entries = payload
-                if type(exp) is not int or not -1 <= exp <= LAST_EXP_S or no_bins:
+                if type(exp) is not int or not -1 <= exp <= LAST_EXP_S:
                     return None
             elif value.startswith(_DELETE):
                 key, flags, gen, lut = payload
@@ -72,7 +72,10 @@ def quick_message_pack(options: DecodeOptions) -> QuickRead:
             set_name = set_name or None
             if value.startswith(_DELETE):
                 return Ordinary(namespace, set_name, digest, user_key, DELETE, gen, lut, None, {}, bool(flags & DURABLE))
-            bins = _bins(entries, records.bins(namespace, set_name) if records.any_bins else None)
+            types = records.bins(namespace, set_name) if records.any_bins and not no_bins else None
+            bins = _bins(entries, types)
+            if no_bins:
+                bins = {}
             return Ordinary(namespace, set_name, digest, user_key, WRITE, gen, lut, exp if exp > 0 else None, bins)
         except (Odd, ValueError, TypeError, KeyError, IndexError, RecursionError):
             return None  # the thorough reader says what is the matter, if anything is

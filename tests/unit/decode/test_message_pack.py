@@ -308,6 +308,8 @@ def test_a_declaration_knows_an_hll_from_a_blob_and_contradicts_anything_else() 
 def test_bins_are_not_read_where_none_are_shipped() -> None:
     options = DecodeOptions("message-pack", image="none")
     assert read_one(with_bins(["a", 1, 0, "no integer"], ["b", 3, 0, "x"]), options).bins == []
+    assert read_one(with_bins(["b", 3, 0, "x"]), options).bins == []
+    assert Reader(options).quick(with_bins(["b", 3, 0, "x"])) is not None
     assert read_one(with_bins(["a", 3, 0, "x"])[:-1], options).error is not None
 
 
