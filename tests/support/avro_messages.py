@@ -96,7 +96,9 @@ def as_map(event: ChangeEvent) -> bytes:
     """A write by WRITE_MAP, a delete by DELETE_SCHEMA."""
     if event.op != WRITE:
         return written(DELETE_SCHEMA, {"metadata": metadata(event)})
-    return written(WRITE_MAP, {**{name: plain(value) for name, value in event.bins.items()}, "metadata": ("Metadata", metadata(event))})
+    return written(
+        WRITE_MAP, {**{name: plain(value) for name, value in event.bins.items()}, "metadata": ("Metadata", metadata(event))}
+    )
 
 
 class MemorySchemas:
