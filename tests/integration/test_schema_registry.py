@@ -18,6 +18,8 @@ from deploy.local.registry import Registry, launch_registry, problem_at, start_r
 from deploy.local.stack import Stack, StackConfig
 from pipelines.schema_registry import SchemaRegistry, registry_problem
 from schemas.errors import ConfigError, Retryable
+from schemas.xdr.options import DecodeOptions
+from schemas.xdr.reader import Reader
 from schemas.xdr.registry_options import RegistryOptions
 from schemas.xdr.schema_source import UnknownSchema
 from tests.support.fixtures_stack import RegistryUnderTest
@@ -140,9 +142,9 @@ def test_the_stack_has_a_registry_when_asked_for(
         source.close()
         wait_for_messages(kafka, "xdr.payments", 1)
         (message, *_) = read_all(kafka, "xdr.payments")
-        assert message.value and message.value[0] == 0
-        by_id = client(Stack(root).registry()).schema(int.from_bytes(message.value[1:5], "big"))
-        assert "metadata" in by_id, "the node has registered what its messages name"
+        (read,) = Reader(DecodeOptions("kafka-avro"), client(Stack(root).registry())).read(message.value, message.key)
+        assert read.error is None and read.bins is not None, "the node has registered what its messages name"
+        assert [(name, text) for name, _, text in read.bins] == [("amount", "7")]
         assert Stack(root).registry().kill()
         assert cli.main(["local", "status", *at]) == 1, "a crashed registry is not healthy"
         assert cli.main(["local", "env", *at]) == 1
