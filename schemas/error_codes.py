@@ -44,7 +44,8 @@ _KINDS = (
         "E121",
         "Delta table cannot be used as configured",
         "The table's path holds something that is not a Delta table, or one whose columns, partitions or properties do not fit.",
-        "Name another path, or change the table or the flow as the message says. Nothing was written.",
+        "Name another path, or change the table or the flow as the message says. Nothing was written. Where a bin's type has "
+        "changed in the source, declare the type the table has and set `policies.type_change` to rescue or widen.",
     ),
     ErrorKind(
         "E140",

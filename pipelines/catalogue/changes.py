@@ -82,7 +82,8 @@ def _of_new_bin(new: Bin) -> str:
 
 def _of_changed_bin(old: Bin, new: Bin) -> str:
     if TYPED_COLUMN[old.type] != TYPED_COLUMN[new.type]:
-        return f"its column is {TYPED_COLUMN[old.type]} and cannot become {TYPED_COLUMN[new.type]}"
+        cannot = f"its column is {TYPED_COLUMN[old.type]} and cannot become {TYPED_COLUMN[new.type]}"
+        return f"{cannot}: keep {old.type} with policies.type_change rescue or widen, or name a new table"
     if old.type != new.type:
         return "values of the old type do not fit the new one"
     if old.nullable and not new.nullable:
