@@ -64,12 +64,20 @@ def _bins(before: RecordSchema, after: RecordSchema) -> Iterator[Change]:
             if new is not None:
                 yield Change(option, "", _shown(new), _of_new_bin(new))
             elif old is not None:
-                yield Change(option, _shown(old), "", "its column gets no values any more: they go to `_rescued`")
+                yield Change(option, _shown(old), "", _OF_LEFT_OUT[after.policies.new_bin])
             continue
         if old != new:
             yield Change(option, _shown(old), _shown(new), _of_changed_bin(old, new))
         if name in moved and name not in bin_columns(before.types() or {}).aside:
-            yield Change(option, "a column", "in `_rescued`", f"it loses its column: it {moved[name]}")
+            yield Change(option, "a column", "in `_rescued`", f"it loses its column: {moved[name]}")
+
+
+_OF_LEFT_OUT: dict[str, str] = {
+    "add": "",  # the column stays in use
+    "rescue": "its column gets no values any more: they go to `_rescued`",
+    "ignore": "its values are left out of every output",
+    "stop": "the flow stops at the first record that has it",
+}
 
 
 def _shown(known: Bin) -> str:

@@ -173,9 +173,7 @@ def _show_sample(
                 ", ".join(f"{kind} {number:,}" for kind, number in known.types.items())
                 + (f", null {known.nulls:,}" if known.nulls else ""),
                 "; ".join(
-                    filter(
-                        None, (known.conflict and f"conflict: {known.conflict}", known.aside and f"no column: it {known.aside}")
-                    )
+                    filter(None, (known.conflict and f"conflict: {known.conflict}", known.aside and f"no column: {known.aside}"))
                 ),
             )
             for known in bins

@@ -133,7 +133,7 @@ def _columns(schema: "RecordSchema") -> dict[str, str]:
 
     columns = bin_columns(schema.types() or {})
     places = {name: f"bins, {TYPED_COLUMN[kind]}" for name, kind in columns.typed.items()}
-    return places | {name: f"_rescued: it {why}" for name, why in columns.aside.items()}
+    return places | {name: f"_rescued: {why}" for name, why in columns.aside.items()}
 
 
 def _plain(found: Iterable["Change"]) -> list[dict[str, str]]:

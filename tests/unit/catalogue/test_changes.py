@@ -57,6 +57,17 @@ def test_each_difference_and_what_it_breaks(after: dict[str, Any], option: str, 
     assert breaks in found[option] if breaks else found[option] == ""
 
 
+@pytest.mark.parametrize(
+    ("policy", "breaks"),
+    [("add", ""), ("rescue", "`_rescued`"), ("ignore", "left out of every output"), ("stop", "the flow stops")],
+)
+def test_what_becomes_of_a_bin_that_is_left_out_says_the_policy_for_new_bins(policy: str, breaks: str) -> None:
+    before = {**BEFORE, "policies": {"new_bin": policy}}
+    after = {**before, "version": 2, "bins": bins(tags=None)}
+    [_, change] = changes(RecordSchema(**before), RecordSchema(**after))
+    assert change.option == "bins.tags" and (breaks in change.breaks if breaks else not change.breaks)
+
+
 def test_a_bin_that_differs_only_in_case_takes_the_others_column() -> None:
     found = changes(RecordSchema(**BEFORE), RecordSchema(**{**BEFORE, "version": 2, "bins": bins(Total="float")}))
     assert [(one.option, one.after, "loses its column" in one.breaks) for one in found if one.option == "bins.total"] == [

@@ -44,7 +44,7 @@ def test_show_says_where_the_history_keeps_each_bin(schema: Path, capsys: pytest
     assert schemas("show", schema) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "version 1, namespace payments, sets orders" in shown
-    assert "│ id │ int │ no │ bins, BIGINT │" in shown and "_rescued: it Delta" in shown
+    assert "│ id │ int │ no │ bins, BIGINT │" in shown and "_rescued: Delta" in shown
     assert schemas("show", schema, "--output", "json") == 0
     assert json.loads(capsys.readouterr().out)["bins"]["total"] == {"type": "float", "nullable": True, "description": None}
 
