@@ -60,7 +60,7 @@ def _print_valid(loaded: "LoadedFlow", output: Output) -> None:
         typer.echo(json.dumps({"valid": True, "flow": flow.name, "lanes": lanes, "problems": [], "warnings": warnings}, indent=2))
         return
     for warning in loaded.warnings:
-        typer.echo(f"{loaded.path}:{warning.line}:{warning.column}: warning: {warning.sentence}")
+        typer.echo(f"{warning.file or loaded.path}:{warning.line}:{warning.column}: warning: {warning.sentence}")
     lanes_shown = "; ".join(f"{name}: {', '.join(lane.outputs)}" for name, lane in flow.lanes.items())
     typer.echo(f"{loaded.path}: OK. Flow {flow.name} reads {', '.join(flow.source.topics)} and writes {lanes_shown}")
 

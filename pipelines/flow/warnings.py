@@ -8,6 +8,7 @@ from pipelines.flow.problems import Problem
 from pipelines.flow.records import declared_types
 from pipelines.flow.rule import placed_outputs
 from pipelines.flow.secrets import Secret
+from schemas.tables import bin_columns
 from schemas.xdr.avro_schema import read_schema
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
             "a record schema cannot say that a bin was deleted: its null means that the bin is not in the message",
             "Give the connector a map schema, or let XDR ship whole records.",
         )
+    yield from _without_column(flow)
     selected = {entry.namespace for entry in flow.records}
     for loc, _, output in placed_outputs(flow):
         if output.type != "aerospike":
@@ -62,6 +64,21 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
                 "a table version with its files",
                 "Some seconds are enough for history.",
             )
+
+
+def _without_column(flow: "Flow") -> Iterator[Problem]:
+    """Declared bins that no history table can have a column for."""
+    if not any(output.type == "delta_history" for _, _, output in placed_outputs(flow)):
+        return
+    aside = bin_columns(flow.declared_bins() or {}).aside
+    for index, entry in enumerate(flow.records):
+        for name in entry.bins or {}:
+            if name in aside:
+                yield Problem(
+                    ("records", index, "bins", name),
+                    f"bin {name!r} gets no column in history tables, which keep it in `_rescued`: {aside.pop(name)}",
+                    "Nothing is lost; declare it only if its type is to be checked.",
+                )
 
 
 def _literal_secrets(model: "BaseModel", loc: Loc) -> Iterator[Loc]:

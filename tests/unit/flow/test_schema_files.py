@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.flow import FlowInvalid, load_flow
+from deploy import cli
+from pipelines.flow import FlowInvalid, load_flow, read_flow
 from pipelines.flow.records import Bin, RecordSchema
 from pipelines.flow.schema_files import load_schema
 from schemas.bins import BinType
@@ -143,3 +144,20 @@ def test_policies_about_declared_bins_need_declared_bins(tmp_path: Path) -> None
     entry = {"namespace": "payments", "policies": {"type_change": "widen", "user_key": "trust"}}
     [found] = refused(written(tmp_path, [entry]))
     assert "'policies.type_change' is given, but the records are schemaless" in found
+
+
+def test_declared_bins_that_no_table_can_have_a_column_for_are_worth_a_look(flow: Path) -> None:
+    path = flow.parent / "schemas" / "orders.yaml"
+    path.write_text(ORDERS.replace("total: float", "total: float\n  Total: float\n  two words: str"))
+    found = [warning.text() for warning in read_flow(flow, {}).warnings]
+    assert [line.removeprefix(f"{path}:").split(" gets")[0] for line in found] == [
+        *("7:3: bin 'total'", "8:3: bin 'Total'", "9:3: bin 'two words'")
+    ]
+    assert "differs only in case from 'Total'" in found[0] and "Delta refuses ' '" in found[2]
+
+
+def test_validate_names_the_file_a_warning_is_about(flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = flow.parent / "schemas" / "orders.yaml"
+    path.write_text(ORDERS.replace("total: float", "total: float\n  two words: str"))
+    assert cli.main(["validate", str(flow)]) == 0
+    assert f"{path}:8:3: warning: bin 'two words' gets no column" in capsys.readouterr().out
