@@ -1,5 +1,6 @@
 """`millrace run` with schema files: names, policies and user keys end to end; source, mirror and history are the same then."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -107,10 +108,7 @@ def test_names_policies_and_keys_end_to_end(
     keys = [rows[event.digest]["user_key"] for event in events]
     assert keys[4] is None and keys[6] == {"type": "blob", "value": "AP8="} and keys[7] == {"type": "str", "value": "wrong"}
     assert "secret" not in rows[trusted.digest]["bins"] and not rows[trusted.digest]["_rescued"]
-    compared = subprocess.run(
-        [sys.executable, "-m", "deploy.cli", "reconcile", str(flow), "--output", "json"],
-        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    compared = millrace("reconcile", str(flow), "--output", "json")
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert ledger_of(flow)[1]["balanced"]
 
@@ -120,3 +118,46 @@ def test_names_policies_and_keys_end_to_end(
     with FlowProcess(flow, "--once") as process:
         assert process.wait() == 4, process.transcript()
         assert "E460" in process.transcript() and "bin 'new' is not declared" in process.transcript()
+
+
+def test_bins_that_change_type_half_way_are_replayed_once_the_schema_allows_it(
+    flow: Path, kafka_broker: KafkaUnderTest, aerospike_node: AerospikeUnderTest, topic: str
+) -> None:
+    schema = flow.parent / "orders.yaml"
+    strict = schema.read_text().replace("type_change: widen", "type_change: dead-letter")
+    schema.write_text(strict)
+    events = []
+    for number in range(60):
+        after = number >= 30
+        source = {"id": f"O-{number}" if after else number, "total": [number] if after else number / 2}
+        sent = {{name: given for given, name in SENT_AS.items()}.get(name, name): value for name, value in source.items()}
+        event = write(f"k{number % 40}", number, bins=sent, set=f"{topic[-30:]}-o", namespace="payments")
+        events.append(stored(event, f"k{number % 40}", source, aerospike_node))
+    damaged = [typed(event)[: 40 + number] for number, event in enumerate(events[::20])]
+    messages = [(event.digest, typed(event)) for event in events] + [(b"", value) for value in damaged]
+    produce(kafka_broker.address, topic, messages, partition=0)
+    run_once(flow)
+    assert letters(flow, "list")["sums"]["waiting"] == 30 + len(damaged)
+
+    schema.write_text(strict.replace("type_change: dead-letter", "type_change: rescue"))
+    letters(flow, "replay", "--why", "the source changed two types", status=1)
+    sums = letters(flow, "list")["sums"]
+    assert sums["hold"] and (sums["waiting"], sums["replayed"] + sums["superseded"]) == (len(damaged), 30)
+    rows = DeltaTable(str(flow.parent / "history")).to_pyarrow_table().to_pylist()
+    assert len(rows) == len(events)
+    rescued = [dict(row["_rescued"]) for row in rows if row["_rescued"]]
+    assert len(rescued) == 30 and {"type": "str", "value": "O-59"} in [row["id"] for row in rescued]
+    compared = millrace("reconcile", str(flow), "--output", "json")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+def millrace(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def letters(flow: Path, command: str, *options: str, status: int = 0) -> Any:
+    done = millrace("dead-letters", command, str(flow), *options, "--output", "json")
+    assert done.returncode == status, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout)
