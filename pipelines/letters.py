@@ -12,6 +12,7 @@ from pipelines.decoding import decoded
 from pipelines.letter_limits import Commonest, LetterLimits, commonest_of
 from pipelines.outputs import Account
 from pipelines.worker_errors import workers_errors_raised
+from schemas.errors import Retryable
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence
 from sinks.delta.dead_letters import DeadLetters
@@ -71,9 +72,26 @@ class LaneLetters:
                 with workers_errors_raised():
                     rows = decoded(frame, self._options)
                     self._table.append_undecoded(rows, lane=self._lane, fence=fence, format=self._format)
+                self._require_all(fence, max(account.undecoded for account in accounts.values()))
             appended = True
         if appended and self._topic is not None:
             self._topic.send(self._table.of_batch(self._lane, fence))
+
+    def _require_all(self, fence: Fence, undecoded: int) -> None:
+        """Raise Retryable E221 when messages that the outputs could not decode were decoded when they should have become letters.
+
+        A registry may learn a schema between the two looks. The batch, repeated, finds the events that are in neither.
+        """
+        if self._options.registry is None:
+            return
+        kept = self._table.undecoded_of(self._lane, fence)
+        if kept < undecoded:
+            raise Retryable(
+                "E221",
+                f"the registry knows more schemas than a moment ago: {undecoded - kept} messages can be read now",
+                lane=self._lane,
+                batch_id=fence.batch_id,
+            )
 
     def _commonest(self, frame: DataFrame, accounts: Mapping[str, Account]) -> Commonest | None:
         """The commonest reason; reads the batch once more when undecoded messages did not come back with an account."""

@@ -21,6 +21,7 @@ from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.worker_errors import packed, raise_worst
 from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
+from schemas.reasons import MAY_PASS
 from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
 
 SUMMARY, DEAD, ERROR = "summary", "dead", "error"
@@ -68,7 +69,7 @@ LETTERS = pa.schema(
         pa.field("digest", pa.binary()),
     ]
 )
-"""One row per dead letter: `rejected` by the sink, else not decoded."""
+"""One row per dead letter: `rejected`, so this output's own; else not decoded, and every output's."""
 
 
 class Report(NamedTuple):
@@ -179,10 +180,13 @@ class _Partition:
         for found in read.rejections:
             self.counts["dead"] += 1
             self.counts["undecoded"] += not found.decoded
-            # What was read, but cannot be held here, is this output's own letter: history has it, the mirror has not.
-            if found.decoded or self.worker.return_undecoded:
+            # What was read, but cannot be held here, is this output's own letter: history has it, the mirror has not. So is what
+            # the lane that keeps undecoded messages may be able to read when its turn comes.
+            kept_here = self.worker.return_undecoded
+            if found.decoded or kept_here or found.code in MAY_PASS:
                 whose = (found.namespace, found.digest)
-                self._bury(window, (found.row, found.element), found.code, found.detail, *whose, rejected=found.decoded)
+                own = found.decoded or not kept_here
+                self._bury(window, (found.row, found.element), found.code, found.detail, *whose, rejected=own)
         outcomes = self._write(read.events)
         counts = Counter(outcome.disposition for outcome in outcomes)
         for disposition, number in counts.items():

@@ -168,6 +168,9 @@ _REASONS = (
     ),
 )
 
+MAY_PASS = frozenset({"D110"})
+"""Reasons that may pass by themselves: what one lane could not read, another may have read a moment later."""
+
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _REASONS}
 
-__all__ = ["REASONS", "Reason"]
+__all__ = ["MAY_PASS", "REASONS", "Reason"]

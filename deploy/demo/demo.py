@@ -17,7 +17,7 @@ from checkpoints.layout import committed_kafka_offsets
 from deploy.demo.driver import Driver
 from deploy.demo.measures import Lag, Progress, caught_up, lag
 from deploy.demo.target import require_empty
-from deploy.local.stack import Stack, StackConfig
+from deploy.local.stack import Stack, StackConfig, StackStatus
 from deploy.local.xdr import control
 from deploy.paths import work_folder
 from pipelines.flow import load_flow
@@ -33,7 +33,9 @@ KILL_POINTS = (
     "bulk:after_history",  # history appended, its account not yet kept
     "fast:after_journal after=2",  # everything done but Spark's own commit file
 )
-FLOW = Path(__file__).resolve().parents[2] / "examples" / "payments.yaml"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+FLOWS = {"avro": "payments-avro.yaml", "kafka-avro": "payments-registry.yaml", "auto": "payments-registry.yaml"}
+"""The example flow of a format; payments.yaml for those that need nothing but their name."""
 TOLERANCE_S = 3.0
 KILL_PATIENCE_S = 300.0
 STEADY_S = 10.0
@@ -135,20 +137,25 @@ class _Demo:
         self._cleanup = cleanup
         self._progress = Progress()
         self._environment: dict[str, str] = {}
+        self._flow = EXAMPLES / FLOWS.get(options.message_format, "payments.yaml")
 
     def run(self) -> DemoResult:
-        source, kafka = self._start_stack()
+        status = self._start_stack()
+        source, kafka = status.aerospike.address, status.kafka.address
+        if not (source and kafka):
+            raise Terminal("E490", "the local stack has no addresses")
         self._environment = {
             "MILLRACE_KAFKA": kafka,
             "MILLRACE_AEROSPIKE": source,
             "MILLRACE_MIRROR": self._options.aerospike or source,
             "MILLRACE_MIRROR_NAMESPACE": self._options.namespace,
             "MILLRACE_FORMAT": self._options.message_format,
+            "MILLRACE_REGISTRY": (status.registry.address or "") if status.registry else "",
             "JAVA_TOOL_OPTIONS": SHORT_LIVED,
-            "PYTHONPATH": os.pathsep.join([str(FLOW.parents[1]), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]),
         }
         with _working_in(self._root):
-            flow = load_flow(FLOW, {**os.environ, **self._environment})
+            flow = load_flow(self._flow, {**os.environ, **self._environment})
             if self._options.aerospike:
                 require_empty(flow, clear=self._options.clear)
             began = time.monotonic()
@@ -160,17 +167,14 @@ class _Demo:
             seconds = time.monotonic() - began
             return self._judge(flow, kills, account, shipped, seconds)
 
-    def _start_stack(self) -> tuple[str, str]:
+    def _start_stack(self) -> StackStatus:
         self._say(
             "Starting a Kafka broker and an embedded Aerospike node whose changes are shipped late, twice and out of order."
         )
-        config = StackConfig().with_xdr_options(
+        config = StackConfig(with_registry=self._options.message_format in ("kafka-avro", "auto")).with_xdr_options(
             format=self._options.message_format, duplicates=0.05, reorder=0.05, seed=self._options.seed
         )
-        status = self._stack.up(config, report=lambda line: self._say(f"  {line}"))
-        if not (status.aerospike.address and status.kafka.address):
-            raise Terminal("E490", "the local stack has no addresses")
-        return status.aerospike.address, status.kafka.address
+        return self._stack.up(config, report=lambda line: self._say(f"  {line}"))
 
     def _start_workload(self, source: str) -> "subprocess.Popen[bytes]":
         options = self._options
@@ -205,7 +209,7 @@ class _Demo:
 
     def _start_driver(self, armed: Path, point: str | None) -> Driver:
         self._progress.driver += 1
-        driver = Driver(FLOW, self._root, self._environment, armed, point, self._progress.heard)
+        driver = Driver(self._flow, self._root, self._environment, armed, point, self._progress.heard)
         self._cleanup.callback(driver.kill)
         return driver
 

@@ -368,7 +368,10 @@ def _shipped(config: StackConfig) -> tuple[str, ...]:
     filled = []
     for text in config.xdr:
         settings = parse_settings(text)
-        if settings.format == "kafka-avro" and settings.registry is None:
+        if settings.format in ("kafka-avro", "auto") and settings.registry is None:
+            if address is None and settings.format == "auto":  # which then does without Avro
+                filled.append(text)
+                continue
             if address is None:
                 said = f"the format kafka-avro of namespace {settings.namespace} needs a schema registry, and the stack has none"
                 raise ConfigError(

@@ -47,6 +47,7 @@ class Form(NamedTuple):
     typed: top-level types travel (typed JSON). declared: bins whose type the flow knows. bins: whether there are bins at all.
     avro: all types travel but GeoJSON, which is a string, and those of map keys.
     exact: all types travel (MessagePack); but the client shows GeoJSON inside lists and maps as text, whose spelling may differ.
+    mixed: each message is in a form of its own (auto): a value may have become what any of them makes of it.
     """
 
     typed: bool
@@ -54,6 +55,7 @@ class Form(NamedTuple):
     bins: bool = True
     avro: bool = False
     exact: bool = False
+    mixed: bool = False
 
 
 def compare(
@@ -126,6 +128,10 @@ def same_value(a: Any, b: Any) -> bool:
 
 
 def _same_as_carried(wanted: Any, other: Any, form: Form, declared: BinType | None) -> bool:
+    if form.mixed:
+        alone = form._replace(mixed=False)
+        forms = (alone, alone._replace(typed=True), alone._replace(avro=True), alone._replace(exact=True))
+        return any(_same_as_carried(wanted, other, one, declared) for one in forms)
     if form.avro:
         return _same_in_avro(wanted, other)
     if form.exact:

@@ -130,6 +130,7 @@ def _scope(flow: Flow, namespace: str, tolerance_s: float) -> Scope:
         bins=image != "none",
         avro=written in ("avro", "kafka-avro"),
         exact=written == "message-pack",
+        mixed=written == "auto",
     )
     return Scope(flow.decode_options().records, namespace, form, tolerance_s, image)
 

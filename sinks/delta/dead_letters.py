@@ -107,6 +107,10 @@ class DeadLetters:
             append_frame(letters, self.path, txn, grow=self._grow)
             self._grow = False
 
+    def undecoded_of(self, lane: str, fence: Fence) -> int:
+        """How many messages of a batch that could not be decoded have a letter."""
+        return len(self._held(lane, None, fence))
+
     def of_batch(self, lane: str, fence: Fence) -> Iterator[dict[str, Any]]:
         """All letters of a batch of a lane that are in the table, few at a time, by their columns."""
         dataset = open_table(self.path, self._storage_options).to_pyarrow_dataset()

@@ -58,3 +58,19 @@ def test_what_avro_keeps(source: Any, mirror: Any) -> None:
 def test_other_forms_are_judged_as_before() -> None:
     assert judged([b"\0\xff"], ["AP8="], avro=False) == "by form"
     assert judged(aerospike.GeoJSON(POINT), TEXT, avro=False) == "differing"
+
+
+@pytest.mark.parametrize(
+    ("source", "mirror", "said"),
+    [
+        (b"\x00\xff", "AP8=", "by form"),
+        ({7: 1}, {"7": 1}, "by form"),
+        (aerospike.GeoJSON(POINT), TEXT, "by form"),
+        (1, 2, "differing"),
+        (1, "1", "differing"),
+        ([1, 2], [2, 1], "differing"),
+    ],
+)
+def test_a_mixed_topic_may_have_lost_what_any_form_loses_and_nothing_else(source: Any, mirror: Any, said: str) -> None:
+    tally, findings = compare({DIGEST: record(source)}, {DIGEST: record(mirror)}, Form(False, None, mixed=True), 0.0, 1.0)
+    assert ("differing" if findings else "by form" if tally.form_limited else "equal") == said

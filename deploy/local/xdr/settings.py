@@ -20,7 +20,7 @@ class XdrSettings(BaseModel):
     namespace: str = Field(min_length=1, max_length=31, description="Namespace whose changes are shipped.")
     topic: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Kafka topic; created when it does not exist.")
     partitions: int = Field(3, ge=1, le=1000, description="Partitions of a topic that has to be created.")
-    format: str = Field("json", description="Value encoding: json, flat-json, message-pack, avro or kafka-avro.")
+    format: str = Field("json", description="Value encoding: json, flat-json, message-pack, avro, kafka-avro; auto mixes them.")
     metadata_key: str = Field(
         "metadata", description="flat-json, avro, kafka-avro: member that holds the metadata; empty in Avro: values carry none."
     )
@@ -39,7 +39,7 @@ class XdrSettings(BaseModel):
     schema_file: str | None = Field(None, description="avro, kafka-avro: schema of writes; one for any record when absent.")
     delete_schema_file: str | None = Field(None, description="avro, kafka-avro: schema of deletes.")
     key_schema_file: str | None = Field(None, description="avro, kafka-avro: schema of Kafka keys.")
-    registry: str | None = Field(None, description="kafka-avro: address of the schema registry's API, its path included.")
+    registry: str | None = Field(None, description="kafka-avro, auto: address of the schema registry's API, its path included.")
     subjects: Literal["record-name", "topic-record-name"] = Field(
         "topic-record-name", description="kafka-avro: how subjects are named in the registry."
     )

@@ -14,8 +14,10 @@ from schemas.digest import digest_of
 from schemas.errors import InDoubt, MillraceError, Retryable, Terminal
 from schemas.events import ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
+from schemas.xdr.reader import Reader
 from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome
 from sinks.testing import Fault, FaultySink, MemorySink
+from tests.support.avro_messages import MemorySchemas
 from tests.support.typed_json import Change
 
 SCHEMA = pa.schema(
@@ -111,6 +113,17 @@ def test_what_cannot_be_decoded_comes_back_whole_or_is_counted_only() -> None:
     assert letter["headers"] == [{"key": "from", "value": b"\x00\xff"}, {"key": "empty", "value": None}]
     said = report(worker(Recorder(), return_undecoded=False)(batches(undecoded(4))))
     assert letters(said) == [] and said.counts["undecoded"] == 1
+
+
+@pytest.mark.parametrize(("keeps", "own"), [(True, False), (False, True)], ids=["every output's", "this output's own"])
+def test_a_schema_not_known_yet_has_a_letter_in_every_lane(keeps: bool, own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another lane may read the message a moment later, and then keeps no letter of it: the mirror must not go without."""
+    reader = Reader(DecodeOptions("kafka-avro"), MemorySchemas({}))
+    monkeypatch.setattr(mirror_worker, "reader_of", lambda options: reader)
+    said = report(worker(Recorder(), return_undecoded=keeps)(batches(message(4, b"\0\0\0\0\x07abc"))))
+    (letter,) = letters(said)
+    assert (letter["code"], letter["rejected"], letter["offset"]) == ("D110", own, 4)
+    assert said.counts["dead"] == said.counts["undecoded"] == 1
 
 
 def test_what_the_sink_refuses_comes_back_with_its_reason_while_its_neighbours_are_applied() -> None:

@@ -9,6 +9,9 @@ from deploy.local.node.changes import DeletedImage, Particle, RecordImage
 from deploy.local.xdr.change import Change, Message, Unserialisable, delete_of, write_of
 from deploy.local.xdr.formats import FORMATS
 from deploy.local.xdr.settings import XdrSettings
+from schemas.xdr import DecodeOptions
+from schemas.xdr.guess import guess
+from schemas.xdr.reader import Reader
 from tests.unit.xdr.node_double import double, integer, string
 
 # RIPEMD-160 of "orders", key type 3 and "A-1001": the digest a client computes for that key.
@@ -170,3 +173,17 @@ def test_what_no_form_can_hold_is_unserialisable(format_name: str, change: Chang
 def test_json_has_no_doubles_as_user_keys(format_name: str) -> None:
     with pytest.raises(Unserialisable):
         shipped(write_of(image({}, key=(2, bytes(8)))), format=format_name)
+
+
+def test_auto_mixes_encodings_and_each_record_keeps_to_its_own() -> None:
+    reader = Reader(DecodeOptions("auto"))
+    seen = set()
+    for number in range(6):
+        digest = bytes([number]) + DIGEST[1:]
+        record = RecordImage("shop", "orders", digest, None, 4, LUT_MS, EXP_S, {"qty": integer(3)})
+        message, again = shipped(write_of(record), format="auto"), shipped(write_of(record), format="auto")
+        assert message == again
+        (read,) = reader.read(message.value, message.key)
+        assert read.error is None and read.metadata.digest == digest and read.bins == [("qty", "int", "3")]
+        seen.add(guess(message.value))
+    assert seen == {"json", "flat-json", "message-pack"}

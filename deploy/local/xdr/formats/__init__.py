@@ -12,6 +12,7 @@ from deploy.local.xdr.formats.flat_json import FlatJson
 from deploy.local.xdr.formats.json import TypedJson
 from deploy.local.xdr.formats.kafka_avro import KafkaAvro
 from deploy.local.xdr.formats.message_pack import MessagePack
+from deploy.local.xdr.formats.mixed import Mixed
 from deploy.local.xdr.settings import XdrSettings
 
 
@@ -28,6 +29,7 @@ FORMATS: dict[str, Callable[[XdrSettings], Format]] = {
     "message-pack": MessagePack,
     "avro": PlainAvro,
     "kafka-avro": KafkaAvro,
+    "auto": Mixed,
 }
 
 __all__ = ["FORMATS", "Format"]
