@@ -12,10 +12,11 @@ from typing import Any
 import aerospike
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from pipelines.failpoints import VARIABLE
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, run_once
+from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_once
 from tests.support.kafka import end_offsets, produce, read_all
 from tests.support.spark import ROOT
 from tests.support.typed_json import Change, final_state
@@ -107,7 +108,7 @@ def bench(tmp_path: Path, kafka_broker: KafkaUnderTest, aerospike_node: Aerospik
     return Bench(tmp_path, kafka_broker.address, aerospike_node, topic)
 
 
-def test_letters_of_a_wrong_schema_are_replayed_exactly_beside_the_running_flow(bench: Bench) -> None:
+def test_letters_of_a_wrong_schema_are_replayed_exactly_beside_the_running_flow(bench: Bench, spark: SparkSession) -> None:
     from deploy.local.topics import create_topics
 
     create_topics(bench.kafka, [f"{bench.topic}-dead"], partitions=1)
@@ -164,10 +165,7 @@ def test_letters_of_a_wrong_schema_are_replayed_exactly_beside_the_running_flow(
     assert again["letters"] == {} and (bench.history(), bench.mirrored(everything)) == before
     dropped = bench.letters("drop", "--all", "--why", "never were events", "--by", "tester")
     assert len(dropped["dropped"]) == 3 and bench.letters("list")["sums"]["waiting"] == 0
-    compared = bench.command("reconcile", str(bench.flow), "--output", "json")
-    assert compared.returncode == 0, f"{compared.stdout}\n{compared.stderr[-3000:]}"
-    found = json.loads(compared.stdout)
-    assert found["good"] and found["comparisons"][0]["compared"] == len(final_state(everything))
+    assert reconciled(bench.flow, spark).comparisons[0].compared == len(final_state(everything))
 
 
 def test_a_flow_stops_at_its_limit_and_goes_on_once_mended(bench: Bench) -> None:

@@ -28,7 +28,7 @@ class Lane:
         self.source.mkdir()
 
     def send(self, offset: int) -> None:
-        values = f"'t', 0, {offset}, now(), null, null, 'n', null, X'00', null, 'write', false, 1, 5, null, array(), null"
+        values = f"'t', 0, {offset}, now(), null, null, 0, 'n', null, X'00', null, 'write', false, 1, 5, null, array(), null"
         names = [field.name for field in self.spark.createDataFrame([], EVENT_DDL).schema]
         types = self.spark.createDataFrame([], EVENT_DDL).schema
         row = self.spark.sql(f"SELECT {values}").toDF(*names).to(types)

@@ -1,9 +1,6 @@
 """A flow in message-pack, end to end: the node ships what the official client wrote, mirror and history hold the very same."""
 
-import json
 import math
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 from aerospike_helpers import HyperLogLog
 from aerospike_helpers.operations import list_operations, map_operations
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from deploy.local.aerospike import Node, start_node
 from deploy.local.xdr import control
@@ -24,9 +22,8 @@ from schemas.xdr import DecodeOptions
 from schemas.xdr.keys import read_key
 from schemas.xdr.reader import Reader
 from tests.support.fixtures_stack import KafkaUnderTest
-from tests.support.flow_process import ledger_of, run_once
+from tests.support.flow_process import ledger_of, reconciled, run_once
 from tests.support.kafka import Message, read_all
-from tests.support.spark import ROOT
 
 pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(1200)]
 
@@ -122,21 +119,8 @@ def flow_at(folder: Path, kafka: str, topic: str, node: Node) -> Path:
     return flow
 
 
-def reconciled(flow: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.cli", "reconcile", str(flow), "--output", "json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
 def test_a_flow_in_message_pack_ends_with_source_mirror_and_history_alike(
-    tmp_path: Path, kafka_broker: KafkaUnderTest, topic: str, node: Node
+    tmp_path: Path, kafka_broker: KafkaUnderTest, topic: str, node: Node, spark: SparkSession
 ) -> None:
     client = client_of(node)
     try:
@@ -156,7 +140,7 @@ def test_a_flow_in_message_pack_ends_with_source_mirror_and_history_alike(
         run_once(flow)
         status, ledger = ledger_of(flow)
         assert status == 0 and {total["dead"] for total in ledger["totals"]} == {0}
-        reconciled(flow)
+        reconciled(flow, spark)
 
         for key in KEYS:
             _, _, source = client.get((SOURCE, "orders", key))

@@ -10,12 +10,13 @@ from typing import Any
 import aerospike
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from schemas.digest import digest_of
 from schemas.events import ChangeEvent
 from tests.support.events import write
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, run_once
+from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_once
 from tests.support.kafka import produce
 from tests.support.spark import ROOT
 from tests.support.xdr_encode import typed
@@ -68,7 +69,7 @@ def stored(event: ChangeEvent, key: Any, bins: dict[str, Any], node: AerospikeUn
 
 
 def test_names_policies_and_keys_end_to_end(
-    flow: Path, kafka_broker: KafkaUnderTest, aerospike_node: AerospikeUnderTest, topic: str
+    flow: Path, kafka_broker: KafkaUnderTest, aerospike_node: AerospikeUnderTest, topic: str, spark: SparkSession
 ) -> None:
     orders, ignoring, stopping = (f"{topic[-30:]}-{kind}" for kind in "ois")
 
@@ -108,8 +109,7 @@ def test_names_policies_and_keys_end_to_end(
     keys = [rows[event.digest]["user_key"] for event in events]
     assert keys[4] is None and keys[6] == {"type": "blob", "value": "AP8="} and keys[7] == {"type": "str", "value": "wrong"}
     assert "secret" not in rows[trusted.digest]["bins"] and not rows[trusted.digest]["_rescued"]
-    compared = millrace("reconcile", str(flow), "--output", "json")
-    assert compared.returncode == 0, compared.stdout + compared.stderr
+    reconciled(flow, spark)
     assert ledger_of(flow)[1]["balanced"]
 
     produce(
@@ -121,7 +121,7 @@ def test_names_policies_and_keys_end_to_end(
 
 
 def test_bins_that_change_type_half_way_are_replayed_once_the_schema_allows_it(
-    flow: Path, kafka_broker: KafkaUnderTest, aerospike_node: AerospikeUnderTest, topic: str
+    flow: Path, kafka_broker: KafkaUnderTest, aerospike_node: AerospikeUnderTest, topic: str, spark: SparkSession
 ) -> None:
     schema = flow.parent / "orders.yaml"
     strict = schema.read_text().replace("type_change: widen", "type_change: dead-letter")
@@ -147,8 +147,7 @@ def test_bins_that_change_type_half_way_are_replayed_once_the_schema_allows_it(
     assert len(rows) == len(events)
     rescued = [dict(row["_rescued"]) for row in rows if row["_rescued"]]
     assert len(rescued) == 30 and {"type": "str", "value": "O-59"} in [row["id"] for row in rescued]
-    compared = millrace("reconcile", str(flow), "--output", "json")
-    assert compared.returncode == 0, compared.stdout + compared.stderr
+    reconciled(flow, spark)
 
 
 def millrace(*words: str) -> subprocess.CompletedProcess[str]:

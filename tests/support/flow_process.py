@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from pyspark.sql import SparkSession
+
+from pipelines.flow import load_flow
+from pipelines.reconcile.report import Reconciliation, reconcile
 from tests.support.spark import ROOT
 
 START_S = 600.0
@@ -126,6 +130,13 @@ def run_once(flow: Path, *options: str, environment: Mapping[str, str] | None = 
         status = process.wait()
         assert status == 0, process.transcript()
         return process
+
+
+def reconciled(flow: Path, spark: SparkSession) -> Reconciliation:
+    """What `millrace reconcile` compares, in this process's own Spark session: another JVM would take half a minute."""
+    found = reconcile(load_flow(flow), spark, 3.0)
+    assert found.good, found.as_dict()
+    return found
 
 
 def ledger_of(flow: Path) -> tuple[int, dict[str, Any]]:
