@@ -150,9 +150,10 @@ _UNREAD = Read(Metadata(), None)
 class Reader:
     """Reads the messages of one topic. Raises ConfigError E101 for a format there is no decoder for.
 
-    schemas: where writer schemas are asked for by id; None when messages name none. What it raises when nobody answers, a
-             Retryable, comes out of the reader: no message is at fault, and none is passed over. Only one exception more does:
-             Terminal E460, for a message that is not as its record type says when the policy is to stop.
+    schemas: where writer schemas are asked for by id; None when messages name none. What it raises when nobody answers
+             (Retryable) or when it refuses us (ConfigError E152) comes out of the reader: no message is at fault, and none is
+             passed over. Only one exception more does: Terminal E460, for a message that is not as its record type says when the
+             policy is to stop.
     quick:   the quick way alone, for measurements and tests; None for what it leaves to the thorough reader.
     """
 
