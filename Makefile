@@ -12,6 +12,9 @@ CLASSES := $(JARS)/.classes-archived
 # Apart from READY: 109 MB that only tests and `millrace local up --registry` need.
 REGISTRY_JARS := $(JARS)/.registry-fetched
 READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS) $(CLASSES)
+# Two test processes, a file in one of them as a whole, the long files first; each has its own broker, node and Spark.
+# With servers of your own, which all tests would share, one process.
+SIDE_BY_SIDE := $(if $(MILLRACE_AEROSPIKE)$(MILLRACE_KAFKA)$(MILLRACE_REGISTRY),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .PHONY: help setup demo test chaos fuzz test-unit test-integration check format bench docs clean clean-all
 
@@ -28,8 +31,8 @@ demo: $(READY) ## the whole job with crashes, judged; SEED= AEROSPIKE=host:port 
 	  $(if $(OUTPUT),--output $(OUTPUT)) $(if $(filter-out 0 no,$(CLEAR)),--clear) $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 test: $(READY) $(REGISTRY_JARS) ## all tests: unit, contract, integration, chaos; ARGS= goes to pytest
-	@echo "Running all tests: unit, contract, integration on a real broker, node and Spark, chaos."
-	@$(BIN)/python -m pytest --durations=15 $(ARGS)
+	@echo "Running all tests, two files at a time: chaos, contract, integration on a real broker, node and Spark, unit."
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=15 $(ARGS)
 
 chaos: $(READY) ## only the kills and outages of `make test`; ARGS= goes to pytest
 	@$(BIN)/python -m pytest tests/chaos tests/integration/test_run.py --durations=15 $(ARGS)
