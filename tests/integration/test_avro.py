@@ -1,4 +1,4 @@
-"""Avro, and topics that mix encodings, end to end: what a client wrote is shipped, mirrored and kept as history, and reconcile finds no difference."""
+"""Flows in Avro, and in all forms at once: shipped, mirrored and kept as history, and reconcile finds no difference."""
 
 import json
 import signal
