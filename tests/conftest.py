@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.session import close_session
+from tests.support.events import NOW_MS as NOW_MS  # fixed by the first process of a run, inherited by those beside it
 from tests.support.spark import start_session
 
 pytest_plugins = ["tests.support.fixtures_stack"]

@@ -1,5 +1,6 @@
 """Change events for tests, with real digests."""
 
+import os
 import time
 from itertools import count
 from typing import Any
@@ -8,7 +9,8 @@ from schemas.digest import digest_of
 from schemas.events import DELETE, WRITE, ChangeEvent
 
 _offsets = count(1)
-NOW_MS = int(time.time() * 1000) - 60_000
+# One moment for all processes of a test run: it is part of some tests' names, which must be the same in each.
+NOW_MS = int(os.environ.setdefault("MILLRACE_TEST_NOW_MS", str(int(time.time() * 1000) - 60_000)))
 
 
 def write(key: int | str | bytes, lut: int, gen: int = 1, bins: dict[str, Any] | None = None, **kw: Any) -> ChangeEvent:
