@@ -39,8 +39,13 @@ class Folder:
 
     def read_text(self, name: str) -> str | None:
         """The whole file as text, None when it is not there. Bytes that are not UTF-8 come back as replacement characters."""
+        data = self.read_bytes(name)
+        return None if data is None else data.decode("utf-8", errors="replace")
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """The whole file, None when it is not there."""
         with contextlib.suppress(FileNotFoundError):
-            return bytes(self._fs.cat_file(self._at(name))).decode("utf-8", errors="replace")
+            return bytes(self._fs.cat_file(self._at(name)))
         return None
 
     def replace(self, name: str, text: str) -> None:

@@ -11,6 +11,7 @@ Paths are plain, `file://` or any fsspec address. Hidden files (checksums, tempo
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,7 @@ def batch_ids(lane_path: str, log: str) -> list[int]:
 def end_offsets(lane_path: str, batch_id: int) -> KafkaOffsets:
     """Where batch `batch_id` ends in Kafka (exclusive), from its offsets file.
 
-    Raises Terminal E421 when the file is missing, torn, or does not hold exactly one Kafka source.
+    Raises Terminal E421 when the file is missing, torn, or does not hold exactly one Kafka source, E445 when it is a newer Spark's.
     """
     folder = Folder(lane_path)
     name = f"offsets/{batch_id}"
@@ -80,8 +81,7 @@ def end_offsets(lane_path: str, batch_id: int) -> KafkaOffsets:
     if text is None:
         raise _damaged(folder, name, "the file is missing")
     lines = text.split("\n")
-    if lines[0] not in ("v1", "v2"):
-        raise _damaged(folder, name, f"starts with {lines[0][:20]!r} instead of v1 or v2; the file is torn or not Spark's")
+    _require_known_version(folder, name, lines[0], "v1", "v2")
     sources = [line for line in lines[2:] if line]
     if len(sources) != 1:
         raise _damaged(folder, name, f"holds {len(sources)} source lines instead of 1")
@@ -98,8 +98,7 @@ def start_offsets(lane_path: str, batch_id: int) -> KafkaOffsets:
 
     Raises Terminal E421 as `end_offsets` does.
     """
-    folder = Folder(lane_path)
-    if batch_id > 0 and folder.exists(f"offsets/{batch_id - 1}"):
+    if batch_id > 0:
         previous = end_offsets(lane_path, batch_id - 1)
         if previous:
             return previous
@@ -114,9 +113,32 @@ def initial_offsets(lane_path: str) -> KafkaOffsets:
     if text is None:
         raise _damaged(folder, name, "the file is missing")
     version, _, body = text.lstrip("\0").partition("\n")  # Spark writes a NUL first, for readers of 2.1.0 (SPARK-19517)
-    if version != "v1":
-        raise _damaged(folder, name, f"starts with {version[:20]!r} instead of v1")
+    _require_known_version(folder, name, version, "v1")
     return _kafka_offsets(folder, name, body.strip())
+
+
+def planned_ms(lane_path: str, batch_id: int) -> int | None:
+    """When batch `batch_id` was planned, in ms since 1970 by the clock of the driver that planned it; None if not said."""
+    lines = (Folder(lane_path).read_text(f"offsets/{batch_id}") or "").split("\n")
+    try:
+        at = json.loads(lines[1])["batchTimestampMs"]
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
+    return at if isinstance(at, int) and at > 0 else None
+
+
+def require_commit(lane_path: str, batch_id: int) -> None:
+    """Raise Terminal E421 when the commit file of batch `batch_id` is torn, E445 when a newer Spark wrote it."""
+    folder = Folder(lane_path)
+    name = f"commits/{batch_id}"
+    lines = (folder.read_text(name) or "").split("\n")
+    _require_known_version(folder, name, lines[0], "v1", "v2")
+    try:
+        whole = isinstance(json.loads("\n".join(lines[1:])), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise _damaged(folder, name, f"not the JSON object that Spark writes: {''.join(lines[1:])[:80]!r}")
 
 
 def last_kafka_offsets(lane_path: str) -> KafkaOffsets | None:
@@ -140,6 +162,17 @@ def committed_kafka_offsets(lane_path: str) -> KafkaOffsets | None:
         return initial_offsets(lane_path) if folder.exists(_first_offsets_file(folder)) else None
     commit = _last_id(folder, "commits")
     return end_offsets(lane_path, last) if commit == last else start_offsets(lane_path, last)
+
+
+def _require_known_version(folder: Folder, name: str, found: str, *known: str) -> None:
+    """The first line of a log file says its format. A number we do not know is a newer Spark's; anything else is damage."""
+    if found in known:
+        return
+    if re.fullmatch(r"v[1-9][0-9]{0,3}", found):
+        raise Terminal(
+            "E445", f"the file has format {found}, and this release knows {' and '.join(known)}", file=f"{folder.path}/{name}"
+        )
+    raise _damaged(folder, name, f"starts with {found[:20]!r} instead of {' or '.join(known)}; the file is torn or not Spark's")
 
 
 def _first_offsets_file(folder: Folder) -> str:
@@ -180,7 +213,9 @@ __all__ = [
     "end_offsets",
     "initial_offsets",
     "last_kafka_offsets",
+    "planned_ms",
     "read_epoch",
     "read_lane",
+    "require_commit",
     "start_offsets",
 ]

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
-from checkpoints.guards import require_startable
+from checkpoints.guards import KEPT, require_startable
 from checkpoints.layout import committed_kafka_offsets, last_kafka_offsets
 from checkpoints.lease import Lease, current_holder
 from pipelines.backoff import Backoff
@@ -197,8 +197,9 @@ def lane_position(flow: Flow, lane: str) -> LanePosition:
 
 
 def _require_startable(flow: Flow, parts: FlowParts, report: Report, stop: StopSignals) -> None:
+    kept = int(flow.spark.overrides().get("spark.sql.streaming.minBatchesToRetain", KEPT))
     for lane in flow.lanes:
-        require_startable(flow.lane_checkpoint(lane))
+        require_startable(flow.lane_checkpoint(lane), kept)
     _until_answered(parts.require_tables, report, stop)
     _until_answered(parts.require_letter_topic, report, stop)
     positions = [lane_position(flow, lane) for lane in flow.lanes]

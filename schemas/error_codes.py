@@ -183,7 +183,8 @@ _KINDS = (
         "E421",
         "Checkpoint is damaged",
         "A file of the checkpoint is missing, torn or contradicts the others; starting would repeat or skip batches.",
-        "Restore the checkpoint from a backup. Do not edit or delete single files: Spark may run batches twice.",
+        "Restore the checkpoint from a backup. Do not edit or delete single files, unless the error itself says so: Spark may "
+        "run batches twice.",
     ),
     ErrorKind(
         "E422",
@@ -244,6 +245,12 @@ _KINDS = (
         "Aerospike refuses every record",
         "The cluster answers in a way no retry can change: unknown namespace, missing right, unsupported feature.",
         "Mend the option, the user's role or the server setting named in the message, then start again: nothing is lost.",
+    ),
+    ErrorKind(
+        "E445",
+        "Checkpoint of a newer release",
+        "A file of the checkpoint has a format number this release does not know: a newer Spark or a newer Millrace wrote it.",
+        "Start the flow with the release that wrote it, or a later one. An older release cannot go on with this checkpoint.",
     ),
     ErrorKind(
         "E450",

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from checkpoints.checksum import fits
 from checkpoints.guards import require_startable
 from checkpoints.layout import (
     LaneState,
@@ -15,6 +18,7 @@ from checkpoints.layout import (
     end_offsets,
     initial_offsets,
     last_kafka_offsets,
+    planned_ms,
     read_epoch,
     read_lane,
     start_offsets,
@@ -22,6 +26,8 @@ from checkpoints.layout import (
 from schemas.errors import Terminal
 
 GOLDEN = Path(__file__).with_name("golden")
+_CRC = b"crc\0" + struct.pack(">II", 512, 1)
+_REAL_CRC = "6372630000000200f32abfdd"
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def test_named_sources() -> None:
 
 def test_first_offsets_that_are_missing_or_damaged(lane: Callable[[str], Path]) -> None:
     path = lane("first")
-    for damage in (b"\0v2\n{}", b'\0v1\n{"first":', b""):
+    for damage in (b"\0w1\n{}", b'\0v1\n{"first":', b""):
         (path / "sources/0/0").write_bytes(damage)
         with pytest.raises(Terminal, match=r"E421.*sources/0/0"):
             start_offsets(str(path), 0)
@@ -125,6 +131,18 @@ def _truncate(name: str, size: int) -> Callable[[Path], None]:
         (_remove("offsets/2"), "batch 2 is committed but the last offsets file is of batch 1"),
         (_remove("offsets/0", "offsets/1", "offsets/2"), "the last offsets file is of batch None"),
         (_remove("commits/2", "commits/1"), "batches 1 to 2 have no commit"),
+        (_remove("offsets/1"), "1 is missing between 0 and 2 (file={path}/offsets/1)"),
+        (_remove("offsets/0", "offsets/1"), "the file is missing (file={path}/offsets/1)"),
+        (_remove("commits/1"), "1 is missing between 0 and 2 (file={path}/commits/1)"),
+        (_truncate("offsets/1", 0), "not Spark's (file={path}/offsets/1)"),
+        (_truncate("commits/2", 0), "not Spark's (file={path}/commits/2)"),
+        (_truncate("commits/2", 3), "not the JSON object that Spark writes: '' (file={path}/commits/2)"),
+        (_truncate("commits/2", 20), "not the JSON object that Spark writes"),
+        (lambda path: (path / "commits/2").write_text("v1\n[]") and None, "not the JSON object that Spark writes: '[]'"),
+        (lambda path: (path / "offsets/.2.crc").write_bytes(_CRC) and None, "not those its checksum is of"),
+        (lambda path: (path / "offsets/.1.crc").write_bytes(_CRC) and None, "edited or is torn (file={path}/offsets/1)"),
+        (lambda path: (path / "commits/.2.crc").write_bytes(_CRC) and None, "edited or is torn (file={path}/commits/2)"),
+        (lambda path: (path / ".metadata.crc").write_bytes(_CRC) and None, "edited or is torn (file={path}/metadata)"),
         (_truncate("offsets/2", 0), "torn"),
         (_truncate("offsets/2", 60), "holds 0 source lines"),
         (lambda path: (path / "offsets/2").write_text("v1\n{}\n{\"done\":{\"0\":6,") and None, "not Kafka offsets"),
@@ -140,8 +158,63 @@ def test_a_damaged_log_is_refused_before_spark_repeats_or_skips(
     damage(path)
     with pytest.raises(Terminal) as error:
         require_startable(str(path))
-    assert error.value.code == "E421" and told in str(error.value), error.value
+    assert error.value.code == "E421" and told.replace("{path}", str(path)) in str(error.value), error.value
     assert str(path) in str(error.value)
+    assert ("remove it and its checksum" in error.value.remedy) == ("commits/2 " in f"{error.value} ".replace(")", " "))
+
+
+def test_the_first_batch_needs_the_first_offsets(lane: Callable[[str], Path]) -> None:
+    path = lane("first")
+    require_startable(str(path))
+    (path / "sources/0/0").unlink()
+    with pytest.raises(Terminal, match=r"E421.*the file is missing.*sources/0/0"):
+        require_startable(str(path))
+
+
+@pytest.mark.parametrize("name", ["offsets/2", "offsets/1", "commits/2"])
+def test_a_file_of_a_newer_spark_is_not_called_damaged(lane: Callable[[str], Path], name: str) -> None:
+    path = lane("done")
+    (path / name).write_text((path / name).read_text().replace("v1", "v3", 1))
+    with pytest.raises(Terminal, match=rf"E445.*format v3, and this release knows v1 and v2 .*{name}"):
+        require_startable(str(path))
+
+
+def test_first_offsets_of_a_newer_spark(lane: Callable[[str], Path]) -> None:
+    path = lane("first")
+    (path / "sources/0/0").write_bytes(b'\0v2\n{"first":{}}')
+    with pytest.raises(Terminal, match=r"E445.*format v2, and this release knows v1"):
+        require_startable(str(path))
+
+
+def test_a_gap_before_what_spark_keeps_is_its_cleaning_up(lane: Callable[[str], Path]) -> None:
+    path = lane("done")
+    for number in range(3, 8):
+        for log in ("offsets", "commits"):
+            shutil.copy(path / log / "2", path / log / str(number))
+    (path / "offsets/3").unlink()
+    require_startable(str(path), kept=4)
+    with pytest.raises(Terminal, match=r"3 is missing between 2 and 7"):
+        require_startable(str(path), kept=6)
+
+
+def test_the_checksums_hadoop_writes() -> None:
+    """The bytes of a real `offsets/.0.crc` of Spark 4.2 for the file beside it: 512 bytes a sum."""
+    data = (GOLDEN / "done/offsets/2").read_bytes()
+    parts = [data[at : at + 512] for at in range(0, len(data), 512)]
+    whole = b"crc\0" + struct.pack(">I", 512) + b"".join(struct.pack(">I", zlib.crc32(part)) for part in parts)
+    assert len(parts) > 1 and fits(data, whole)
+    assert not fits(data[:-1], whole) and not fits(data + b" ", whole) and not fits(data.replace(b"6", b"7"), whole)
+    assert fits(b"v1\n{}", b"other layout"), "what we cannot read judges nothing"
+    # A real pair, as Spark left it: commits/3 and commits/.3.crc
+    assert fits(b'v1\n{"nextBatchWatermarkMs":0}', bytes.fromhex(_REAL_CRC))
+
+
+def test_when_a_batch_was_planned(lane: Callable[[str], Path]) -> None:
+    path = lane("done")
+    assert planned_ms(str(path), 2) == 1_795_235_170_884
+    assert planned_ms(str(path), 3) is None
+    (path / "offsets/2").write_text("v1\n{}\n{}")
+    assert planned_ms(str(path), 2) is None
 
 
 def test_what_an_ordinary_kill_leaves_may_start(lane: Callable[[str], Path]) -> None:
