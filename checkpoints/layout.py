@@ -73,7 +73,7 @@ def batch_ids(lane_path: str, log: str) -> list[int]:
 def end_offsets(lane_path: str, batch_id: int) -> KafkaOffsets:
     """Where batch `batch_id` ends in Kafka (exclusive), from its offsets file.
 
-    Raises Terminal E421 when the file is missing, torn, or does not hold exactly one Kafka source, E445 when it is a newer Spark's.
+    Raises Terminal E421 when the file is missing, torn, or does not hold exactly one Kafka source; E445 when it is too new.
     """
     folder = Folder(lane_path)
     name = f"offsets/{batch_id}"
