@@ -48,6 +48,28 @@ _KINDS = (
         "changed in the source, declare the type the table has and set `policies.type_change` to rescue or widen.",
     ),
     ErrorKind(
+        "E124",
+        "Counters belong to another checkpoint",
+        "The namespace holds batches this output counted from another checkpoint; messages read again would count twice.",
+        "Start from the checkpoint that counted, or give the output another set and count anew. With --adopt-tables the flow "
+        "counts on from where its checkpoint begins, on top of what is there.",
+    ),
+    ErrorKind(
+        "E125",
+        "Counted batches are missing",
+        "The checkpoint has counted batches the namespace does not know of: it was emptied, set back, or is another.",
+        "Bring the namespace back as it was, or start with a new checkpoint and an empty set: all that is still in Kafka is "
+        "counted anew. With --adopt-tables the flow goes on without what is missing.",
+    ),
+    ErrorKind(
+        "E126",
+        "Counters are ahead of the checkpoint",
+        "A later batch of the same checkpoint has been begun, or records hold this batch with other events than it has now: the "
+        "checkpoint was set back, a second driver has run, or the flow or its registry changed in the middle of a batch.",
+        "Bring back the newest checkpoint, or the flow as it was. With --adopt-tables a batch that was cut leaves records it had "
+        "changed as they are. A set-back checkpoint cannot be used: start with a new one and an empty set.",
+    ),
+    ErrorKind(
         "E140",
         "Local server did not start",
         "A process of the local stack ended or did not answer in time after it was started.",

@@ -166,6 +166,19 @@ _REASONS = (
         "A bin has a type this version of Millrace does not know; Delta outputs keep it as it came.",
         "Update Millrace. If there is no version that knows the type, report it with the message.",
     ),
+    Reason(
+        "D210",
+        "no key for the counters",
+        "The event lacks what its target record is known by: bin or user key is missing, or no possible key.",
+        "Key the output by what every record has (its digest always is there), or let the source write that bin.",
+    ),
+    Reason(
+        "D211",
+        "value cannot be counted",
+        "A bin that an operation adds is no finite number of the declared type, or one that names a map entry is not an "
+        "integer, string or blob.",
+        "Declare the bin's type in `records`, or the operation's `number` as what it holds; else find who writes that value.",
+    ),
 )
 
 MAY_PASS = frozenset({"D110"})

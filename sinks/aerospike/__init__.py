@@ -1,6 +1,7 @@
-"""Exact mirrors in Aerospike: records by digest, guarded on the server by the version they hold."""
+"""Outputs to Aerospike: exact mirrors, guarded by the version a record holds, and operations that count, each batch once."""
 
-from sinks.aerospike.config import MirrorConfig
+from sinks.aerospike.config import CountersConfig, MirrorConfig
+from sinks.aerospike.counters import AerospikeCounters
 from sinks.aerospike.mirror import AerospikeMirror
 
-__all__ = ["AerospikeMirror", "MirrorConfig"]
+__all__ = ["AerospikeCounters", "AerospikeMirror", "CountersConfig", "MirrorConfig"]

@@ -98,5 +98,41 @@ class MirrorConfig:
     first_backoff_ms: int = 20
     max_backoff_ms: int = 1_000
 
+    @property
+    def side_set(self) -> str:
+        """The set of the output's own records."""
+        return self.tombstone_set
 
-__all__ = ["AUTH_MODES", "ClientConfig", "MirrorConfig"]
+
+@dataclass(frozen=True, slots=True)
+class CountersConfig:
+    """An output of operations that count: where its records live and how hard it tries.
+
+    writer:   `flow/output`, the name its fence has in each record.
+    mark_set: the side set that remembers which checkpoint writes, and how far.
+    ttl_s:    time to live that each change gives its record; None: it never expires.
+    adopt:    go on with records whose batch was begun with other events, as an operator has decided.
+    The rest is as in MirrorConfig.
+    """
+
+    name: str
+    writer: str
+    client: ClientConfig
+    namespace: str
+    mark_set: str = "_mr_counted"
+    ttl_s: int | None = None
+    adopt: bool = False
+    batch_timeout_s: float = 30.0
+    max_batch_records: int = 2_000
+    max_batch_bytes: int = 8 << 20
+    batches_in_flight: int = 2
+    first_backoff_ms: int = 20
+    max_backoff_ms: int = 1_000
+
+    @property
+    def side_set(self) -> str:
+        """The set of the output's own records."""
+        return self.mark_set
+
+
+__all__ = ["AUTH_MODES", "ClientConfig", "CountersConfig", "MirrorConfig"]

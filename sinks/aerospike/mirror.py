@@ -16,7 +16,7 @@ from schemas.errors import InDoubt, Retryable, Terminal
 from schemas.events import ChangeEvent
 from sinks.aerospike.batch_call import CallFailed, batch_write
 from sinks.aerospike.classify import IN_DOUBT_CODES, Answer, answer, reject_reason
-from sinks.aerospike.config import MirrorConfig
+from sinks.aerospike.config import CountersConfig, MirrorConfig
 from sinks.aerospike.connection import client_for, forget_client
 from sinks.aerospike.partial_steps import PartialProtocol
 from sinks.aerospike.probe import probe
@@ -44,23 +44,35 @@ class AerospikeMirror:
 
     def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
         """Apply `events`; one Outcome per event, same order. See `sinks.contract.RecordSink.write` and `steps`."""
-        return _Call(self.config, events, fence, deadline).run()
+        outcomes: list[Outcome | None] = [None] * len(events)
+        kind = Protocol if self.config.image == "full" else PartialProtocol
+        protocol = kind(self.config, f"{fence.epoch[:8]}/{fence.batch_id}", outcomes)
+        return Call(self.config, events, protocol, outcomes, deadline).run()
 
     def close(self) -> None:
         """Close this process's client. Safe to call twice."""
         forget_client(self.config.client)
 
 
-class _Call:
-    """One `write`: the events' steps driven to their outcomes, several batch calls in flight, within one deadline."""
+class Call:
+    """One `write`: the events' steps driven to their outcomes, several batch calls in flight, within one deadline.
 
-    def __init__(self, config: MirrorConfig, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> None:
+    events:   what is written, one outcome each; protocol: its steps (`steps.Protocol` and its like), which share `outcomes`.
+    """
+
+    def __init__(
+        self,
+        config: MirrorConfig | CountersConfig,
+        events: Sequence[Any],
+        protocol: Any,
+        outcomes: list[Outcome | None],
+        deadline: Deadline,
+    ) -> None:
         self._config = config
         self._events = events
         self._deadline = deadline
-        self._outcomes: list[Outcome | None] = [None] * len(events)
-        protocol = Protocol if config.image == "full" else PartialProtocol
-        self._protocol: Any = protocol(config, f"{fence.epoch[:8]}/{fence.batch_id}", self._outcomes)
+        self._outcomes = outcomes
+        self._protocol = protocol
         self._reads: frozenset[IntEnum] = self._protocol.reads
         self._ready: list[list[Any]] = [[] for _ in self._protocol.steps]
         self._whole: list[tuple[IntEnum, list[Any]]] = []  # parts of a call that failed as a whole, to be sent as they are
@@ -184,7 +196,7 @@ class _Call:
     def _answers(self) -> bool:
         """Whether the cluster answers at all: some client codes mean both a bad value and a lost cluster."""
         try:
-            self._client.exists((self._config.namespace, self._config.tombstone_set, "probe"))
+            self._client.exists((self._config.namespace, self._config.side_set, "probe"))
         except ex.AerospikeError:
             return False
         return True
@@ -242,4 +254,4 @@ def _pool(pid: int, batches_in_flight: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(batches_in_flight, thread_name_prefix=f"mirror-{pid}")
 
 
-__all__ = ["AerospikeMirror"]
+__all__ = ["AerospikeMirror", "Call"]

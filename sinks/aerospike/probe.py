@@ -7,7 +7,7 @@ from aerospike import exception as ex
 
 from schemas.errors import ConfigError, MillraceError, Retryable
 from sinks.aerospike.classify import Answer, answer
-from sinks.aerospike.config import MirrorConfig
+from sinks.aerospike.config import CountersConfig, MirrorConfig
 from sinks.aerospike.connection import client_for
 from sinks.aerospike.guards import VERSION_BIN, older
 
@@ -29,10 +29,11 @@ def probe(config: MirrorConfig) -> None:
         client.put(key, {VERSION_BIN: 0}, None, policy)
         client.remove(key)
     except ex.AerospikeError as error:
-        raise _explain(error, config) from None
+        raise explained(error, config) from None
 
 
-def _explain(error: ex.AerospikeError, config: MirrorConfig) -> MillraceError:
+def explained(error: ex.AerospikeError, config: MirrorConfig | CountersConfig) -> MillraceError:
+    """What a refused probe means: ConfigError E120 naming the setting to change, or Retryable E210."""
     where = {"output": config.name, "namespace": config.namespace}
     if isinstance(error, ex.NamespaceNotFound):
         return ConfigError("E120", f"the cluster has no namespace {config.namespace!r}", **where)
@@ -40,7 +41,7 @@ def _explain(error: ex.AerospikeError, config: MirrorConfig) -> MillraceError:
         return ConfigError(
             "E120",
             f"namespace {config.namespace!r} refuses records with a time to live",
-            remedy="Set nsup-period of the namespace above 0: the mirror's tombstones and expiring records need it.",
+            remedy="Set nsup-period of the namespace above 0: tombstones and records that expire need it.",
             **where,
         )
     if isinstance(error, ex.RoleViolation | ex.AdminError):
@@ -50,4 +51,4 @@ def _explain(error: ex.AerospikeError, config: MirrorConfig) -> MillraceError:
     return ConfigError("E120", f"a probing write was refused: {error.msg} (code {error.code})", **where)
 
 
-__all__ = ["probe"]
+__all__ = ["explained", "probe"]

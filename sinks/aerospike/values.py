@@ -82,7 +82,7 @@ def bin_operations(bins: dict[str, Any]) -> BinOperations | Unfit:
             elif kind is KeyValueOrderedMap:
                 orders.append(map_operations.map_set_policy(name, {"map_order": aerospike.MAP_KEY_VALUE_ORDERED}))
             size_bytes += _weight(value)
-            value = _for_client(value, f"bin {name!r}")
+            value = for_client(value, f"bin {name!r}")
             if type(value) is Unfit:
                 return value
         operations.append({"op": OP_WRITE, "bin": name, "val": value})
@@ -132,7 +132,7 @@ def _text_problem(text: str) -> str | None:
     return None
 
 
-def _for_client(value: Any, place: str) -> Any:
+def for_client(value: Any, place: str) -> Any:
     """A value as the client takes it, or Unfit. Lists and maps are walked: the client's losses happen at any depth."""
     if value is None or isinstance(value, bool | float):
         return value
@@ -159,7 +159,7 @@ def _for_client(value: Any, place: str) -> Any:
 def _list_for_client(items: list[Any], place: str) -> Any:
     out = []
     for index, item in enumerate(items):
-        item = _for_client(item, f"{place}[{index}]")
+        item = for_client(item, f"{place}[{index}]")
         if type(item) is Unfit:
             return item
         out.append(item)
@@ -171,12 +171,12 @@ def _map_for_client(entries: dict[Any, Any], place: str) -> Any:
     for key, item in entries.items():
         if isinstance(key, bool) or not isinstance(key, int | str | bytes):
             return Unfit("D202", f"{place}: map key of type {type(key).__name__}, which the client would drop")
-        key = _for_client(key, f"{place} key")
-        item = _for_client(item, f"{place}[{key!r:.40}]")
+        key = for_client(key, f"{place} key")
+        item = for_client(item, f"{place}[{key!r:.40}]")
         if type(key) is Unfit or type(item) is Unfit:
             return key if type(key) is Unfit else item
         out[key] = item
     return out
 
 
-__all__ = ["BinOperations", "OP_WRITE", "Unfit", "bin_operations", "set_problem"]
+__all__ = ["BinOperations", "OP_WRITE", "Unfit", "bin_operations", "for_client", "set_problem"]
