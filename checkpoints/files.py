@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -59,23 +60,22 @@ class Folder:
             self._fs.pipe_file(self._at(name), data)
             return
         target = self.local / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with _written_beside(target, data) as temporary:
             temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
     def create(self, name: str, text: str) -> bool:
-        """Write the file unless there is one already; False then. Atomic where the file system offers it (local, s3, memory)."""
-        self._fs.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
+        """Write the file, whole or not at all, unless there is one already; False then. Of many who try, one makes it.
+
+        Local files: a temporary beside it, flushed to disk, then linked. Elsewhere by the store's create-if-absent.
+        """
+        data = text.encode("utf-8")
         try:
-            self._fs.pipe_file(self._at(name), text.encode("utf-8"), mode="create")
+            if self.local is None:
+                self._fs.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
+                self._fs.pipe_file(self._at(name), data, mode="create")
+            else:
+                with _written_beside(self.local / name, data) as temporary:
+                    os.link(temporary, self.local / name)
         except FileExistsError:
             return False
         return True
@@ -87,6 +87,21 @@ class Folder:
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
+
+
+@contextlib.contextmanager
+def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
+    """A temporary file beside `target` that holds `data`, on disk; removed unless it was renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _one_slash_file_url(address: str) -> str:

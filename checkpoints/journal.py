@@ -2,8 +2,9 @@
 
     <checkpoint>/_millrace/journal/<lane>/<epoch>/<batch id>.json
 
-A replayed batch replaces its own file, so a batch has one account however often it ran. Whoever moves rows into the table removes
-the files afterwards; rows may for a while be in both places and are the same.
+The first account of a batch stays, however often the batch runs: a driver that was paused, replaced and woken up again counts
+otherwise, for records have gone on since. Whoever moves rows into the table removes the files afterwards; rows may for a while be
+in both places and are the same. A late account of a batch that is in the table is dropped with the next flush.
 """
 
 import json
@@ -37,13 +38,16 @@ class Journal:
     def __init__(self, checkpoint: str) -> None:
         self._folder = Folder(checkpoint)
 
-    def put(self, lane: str, rows: Sequence[LedgerRow]) -> None:
-        """Keep the account of one batch: whole or not at all, also when killed. Rows share lane, epoch and batch."""
+    def put(self, lane: str, rows: Sequence[LedgerRow]) -> bool:
+        """Keep the account of one batch: whole or not at all, also when killed. Rows share lane, epoch and batch.
+
+        False when the batch has an account already, which stays as it is.
+        """
         batches = {(row.lane, row.epoch, row.batch_id) for row in rows}
         if len(batches) != 1 or rows[0].lane != lane:
             raise ValueError(f"rows of one batch of lane {lane} are wanted, got {sorted(batches)}")
         text = json.dumps({"rows": [row.as_dict() for row in rows]}, ensure_ascii=False)
-        self._folder.replace(_name(lane, rows[0].epoch, rows[0].batch_id), text)
+        return self._folder.create(_name(lane, rows[0].epoch, rows[0].batch_id), text)
 
     def pending(self, lane: str) -> list[JournalEntry]:
         """The lane's accounts not yet dropped, by epoch and then ascending batch id.

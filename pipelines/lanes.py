@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql.streaming.query import StreamingQuery
 
 from checkpoints.layout import read_lane
@@ -119,7 +121,8 @@ class LaneRun:
     def cut(self) -> None:
         """Stop the query now, in the middle of a batch if need be: it is repeated at the next start."""
         if self._query is not None and self._query.isActive:
-            self._query.stop()
+            with suppress(Py4JJavaError):  # Python code of the batch does not end in time; it ends with the process
+                self._query.stop()
         if not self.over:
             self.state = LaneState.DONE
 

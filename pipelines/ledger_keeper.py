@@ -1,10 +1,11 @@
 """Moves the ledger from the journal into its table, in the background: a commit inside a micro-batch would cost most of it."""
 
 import threading
+from collections.abc import Callable
 
 from checkpoints.journal import Journal
 from pipelines.progress import Report
-from schemas.errors import MillraceError, Retryable
+from schemas.errors import MillraceError, Retryable, Terminal
 from sinks.delta.ledger import LedgerTable
 
 
@@ -13,14 +14,24 @@ class LedgerKeeper:
 
     A flush that fails costs nothing but time: the journal keeps the rows, readers see both. It is told once, and once when it
     works again. `error` holds what must not be ignored (a damaged journal file) for the runner to raise at the end.
+
+    require_lease: raises Terminal E424 once another driver has the checkpoint; its keeper flushes from then on, and this one not.
     """
 
-    def __init__(self, journal: Journal, table: LedgerTable, report: Report, every_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        table: LedgerTable,
+        report: Report,
+        every_s: float = 5.0,
+        require_lease: Callable[[], None] = lambda: None,
+    ) -> None:
         self.error: MillraceError | None = None
         self._journal = journal
         self._table = table
         self._report = report
         self._every_s = every_s
+        self._require_lease = require_lease
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="millrace-ledger", daemon=True)
         self._failing = False
@@ -43,6 +54,10 @@ class LedgerKeeper:
                 return
 
     def _flush(self) -> None:
+        try:
+            self._require_lease()
+        except Terminal:
+            return  # the runner says so
         try:
             self._table.flush_all(self._journal)
         except MillraceError as error:

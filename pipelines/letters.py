@@ -1,6 +1,6 @@
 """Dead letters of a lane's batch: what its sinks refused, and, in the lane that owns them, what could not be decoded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ class LaneLetters:
 
     owner:  whether messages that cannot be decoded are this lane's to keep; every lane counts them, one keeps them.
     options: how the messages are read; the encoding is kept with each letter so that it can be read again later.
-    limits:  how many are too many; topic: where each letter is sent, too.
+    limits:  how many are too many; topic: where each letter is sent, too, unless `require_lease` raises.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class LaneLetters:
         owner: bool,
         limits: LetterLimits | None = None,
         topic: LetterTopic | None = None,
+        require_lease: Callable[[], None] = lambda: None,
     ) -> None:
         self._table = table
         self._lane = lane
@@ -44,6 +45,7 @@ class LaneLetters:
         self._owner = owner
         self._limits = limits
         self._topic = topic
+        self._require_lease = require_lease
 
     def require_few(self, frame: DataFrame, fence: Fence, accounts: Mapping[str, Account]) -> None:
         """Raise Terminal E450 when the batch has more dead letters than the flow allows; or tell. To be asked before `append`."""
@@ -75,6 +77,7 @@ class LaneLetters:
                 self._require_all(fence, max(account.undecoded for account in accounts.values()))
             appended = True
         if appended and self._topic is not None:
+            self._require_lease()
             self._topic.send(self._table.of_batch(self._lane, fence))
 
     def _require_all(self, fence: Fence, undecoded: int) -> None:

@@ -7,11 +7,14 @@ messages. What a kill right after each step leaves, and what the replay does:
     2 outputs   some or all events in some outputs            a mirror answers "applied by this very batch" for what the killed
                                                               attempt wrote; Delta sees its own transaction and appends nothing
     3 letters   outputs written, dead letters appended        as above; the dead-letter table sees its own transaction
-    4 journal   everything, and the batch's account           as above; the account is written over with the same counts
+    4 journal   everything, and the batch's account           as above; the account that is there stays
     5 progress  everything; only Spark's commit file missing  as above
 
 Before step 3 too many dead letters may stop the flow: the batch is then repeated after the repair, as after a kill.
 Each output of the lane is one step 2, in the flow's order. Nothing is skipped on a replay because of the batch id alone.
+
+Before every step the driver looks whether it still holds its lease. One that was paused and replaced stops there; what it wakes
+up in the middle of, the output has to stand (docs/guarantees.md, "Two drivers").
 """
 
 import json
@@ -46,6 +49,7 @@ class Done(NamedTuple):
 class MicroBatch:
     """One lane's foreachBatch function. Called by Spark on a thread of the lane's query, one batch at a time.
 
+    require_lease: raises Terminal E424 once another driver has the checkpoint; asked before every step.
     newest: the broker's newest offsets, or None when not known; for lag.
     error:  what the last failed batch raised, as the object it was. done: batches finished. last_done: the last of them.
     """
@@ -89,7 +93,17 @@ class MicroBatch:
             raise
         except BaseException as error:
             self.error = error
+            if isinstance(error, Exception):
+                self._blame_a_lost_lease(error)
             raise
+
+    def _blame_a_lost_lease(self, error: Exception) -> None:
+        """Raise Terminal E424 in place of what a driver that was replaced runs into: refused commits, a JVM that was ended."""
+        try:
+            self._require_lease()
+        except Terminal as lost:
+            self.error = lost
+            raise lost from error
 
     def _run(self, frame: DataFrame, batch_id: int) -> None:
         started = time.monotonic()
@@ -105,6 +119,7 @@ class MicroBatch:
         try:
             accounts = {output.name: self._apply(output, frame, fence) for output in self._outputs}
             self._failpoints.hit(f"{self._lane}:after_sink", batch_id=batch_id)
+            self._require_lease()
             self._letters.require_few(frame, fence, accounts)
             self._letters.append(frame, fence, accounts)
             self._failpoints.hit(f"{self._lane}:after_letters", batch_id=batch_id)
@@ -114,11 +129,14 @@ class MicroBatch:
         rows = [self._row(name, account, fence, start, end) for name, account in accounts.items()]
         for row in rows:
             row.require_balance()
+        self._require_lease()
         self._journal.put(self._lane, rows)
         self._failpoints.hit(f"{self._lane}:after_journal", batch_id=batch_id)
+        self._require_lease()  # returning lets Spark write the commit
         self._tell(rows, batch_id, end, time.monotonic() - started)
 
     def _apply(self, output: BatchOutput, frame: DataFrame, fence: Fence) -> Account:
+        self._require_lease()
         account = output.apply(frame, fence)
         self._failpoints.hit(f"{self._lane}:after_{output.name}", batch_id=fence.batch_id)
         return account

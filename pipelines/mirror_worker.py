@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from checkpoints.lease_check import LeaseCheck
 from pipelines.decoding import HEADERS, MESSAGE, collector_paused, headers_of, reader_of
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.worker_errors import packed, raise_worst
@@ -105,6 +106,7 @@ class MirrorWorker:
     budget_s:          one deadline for all the calls of the partition.
     window_rows, window_bytes: events handed to the sink at once; bytes are those of the Kafka values.
     return_undecoded:  whether messages that cannot be decoded come back as dead letters; else another lane keeps them.
+    lease:             the driver's, asked before every window: a worker may outlive its driver, or be paused with it.
     """
 
     sink: bytes = field(repr=False)
@@ -116,6 +118,7 @@ class MirrorWorker:
     window_bytes: int
     return_undecoded: bool
     victims: Victims
+    lease: LeaseCheck | None = None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the partition's events; yield the report."""
@@ -213,6 +216,7 @@ class _Partition:
         if self._deadline is None:
             self._deadline = Deadline.after_s(self.worker.budget_s)
         sink, fence = _sink(self.worker.sink), self.worker.fence
+        self._require_lease()
         self._maybe_strike(sink, events, fence, self._deadline)
         outcomes = sink.write(events, fence, self._deadline)
         if len(outcomes) != len(events):
@@ -227,6 +231,11 @@ class _Partition:
         if armed is not None and len(events) > armed.events:
             sink.write(events[: armed.events], fence, deadline)
             points.hit(point, batch_id=fence.batch_id, written=armed.events, of=len(events))
+            self._require_lease()
+
+    def _require_lease(self) -> None:
+        if self.worker.lease is not None:
+            self.worker.lease.require_held()
 
     def _bury(
         self,

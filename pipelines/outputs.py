@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from checkpoints.lease_check import LeaseCheck
 from pipelines.decoding import Decoding
 from pipelines.failpoints import Victims
 from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report
@@ -72,6 +73,7 @@ class MirrorOutput:
     window_rows: int = 10_000
     window_bytes: int = 32 << 20
     messages_per_task: int = 1_000
+    lease: LeaseCheck | None = None
 
     @property
     def name(self) -> str:
@@ -91,6 +93,7 @@ class MirrorOutput:
             window_bytes=self.window_bytes,
             return_undecoded=self.keeps_undecoded,
             victims=self.victims,
+            lease=self.lease,
         )
         report = read_report(frame.mapInArrow(worker, REPORT_DDL).toArrow())
         return Account(**report.counts, max_lut_ms=report.max_lut_ms, seconds=time.monotonic() - started, letters=report.letters)

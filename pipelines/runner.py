@@ -8,14 +8,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from checkpoints.guards import KEPT, require_startable
+from checkpoints.holder import end_jvm
 from checkpoints.layout import committed_kafka_offsets, last_kafka_offsets
-from checkpoints.lease import Lease, current_holder
+from checkpoints.lease import Lease, Replaced, current_holder
 from pipelines.backoff import Backoff
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.flow.model import Flow
@@ -26,9 +27,11 @@ from pipelines.lanes import LaneRun, LaneState, describe, first_cause
 from pipelines.ledger_keeper import LedgerKeeper
 from pipelines.progress import Report, duration
 from pipelines.session import build_session, close_session, jvm_is_gone, jvm_pid
+from pipelines.spark_submit import shutdown_held
 from pipelines.stop_signals import StopSignals
 from pipelines.wiring import FlowParts
 from schemas.errors import MillraceError, Retryable, Terminal
+from sinks.delta.table_lock import sign_locks
 
 TICK_S = 0.1
 START_PATIENCE_S = 60.0
@@ -37,14 +40,26 @@ LEASE_PATIENCE_S = 30.0
 """How long a start waits for the JVM of a killed driver to go."""
 
 
-def run_flow(flow: Flow, report: Report, *, once: bool = False, adopt_tables: bool = False) -> None:
+def run_flow(
+    flow: Flow,
+    report: Report,
+    *,
+    once: bool = False,
+    adopt_tables: bool = False,
+    drain_timeout_s: float | None = None,
+    stop: StopSignals | None = None,
+) -> None:
     """Run `flow` until it is stopped by SIGINT or SIGTERM, or, with `once`, until everything there now is written.
 
-    adopt_tables: accept Delta tables that another checkpoint has written, instead of refusing E423.
+    adopt_tables:    accept Delta tables that another checkpoint has written, instead of refusing E423.
+    drain_timeout_s: time for running micro-batches after a signal; None: the flow's own.
+    stop:            signals that are caught already; None: caught from here on.
     Returns when every lane has stopped in order and the ledger is flushed.
     Raises: what a guard refused; Terminal or ConfigError of a lane that cannot go on (the others are stopped in order first);
-            Retryable when a start got no answer, when a lane used up its restarts, or when Spark died.
+            Retryable when a start got no answer, when a lane used up its restarts, when Spark died, or when a stop had to cut a
+            batch (E242); Terminal E424 when another driver has taken the checkpoint over.
     """
+    drain_s = flow.stop.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
 
     def told(name: str, times: int) -> None:
         again = "" if times > 1 else "; once more stops at once"
@@ -53,12 +68,17 @@ def run_flow(flow: Flow, report: Report, *, once: bool = False, adopt_tables: bo
         )
 
     with ExitStack() as stack:
-        stop = stack.enter_context(StopSignals(told))
+        stop = stop or stack.enter_context(StopSignals())
+        stop.told = told
         lease = stack.enter_context(_patient_lease(flow, report, stop))
+        sign_locks(lease.replaced_when)
         parts = FlowParts(flow, adopt_tables=adopt_tables)
         try:
             _require_startable(flow, parts, report, stop)
         except StopRequested:
+            report.event("stopped", f"flow {flow.name} stopped before it began", flow=flow.name)
+            return
+        if stop.asked:
             report.event("stopped", f"flow {flow.name} stopped before it began", flow=flow.name)
             return
         session = build_session(
@@ -69,8 +89,12 @@ def run_flow(flow: Flow, report: Report, *, once: bool = False, adopt_tables: bo
             inherit_fds=lease.fds,
         )
         stack.callback(close_session, session)
+        pid = jvm_pid(session)
+        if pid is not None:
+            lease.note_jvm(pid)
         stop.install()  # Spark has put its own handler for SIGINT in place
-        _Application(flow, parts, session, lease, report, stop, once=once).run()
+        stack.enter_context(shutdown_held(session, stop.ask, drain_s))
+        _Application(flow, parts, session, lease, report, stop, once=once, drain_s=drain_s).run()
 
 
 class _Application:
@@ -86,15 +110,18 @@ class _Application:
         stop: StopSignals,
         *,
         once: bool,
+        drain_s: float,
     ) -> None:
         self._flow = flow
+        self._lease = lease
+        self._drain_s = drain_s
         self._report = report
         self._session = session
         self._stop = stop
         self._once = once
         self._newest = NewestOffsets(broker_of(flow), flow.source.topics, told=self._broker_answers)
         failpoints = Failpoints(armed_file(), Victims(os.getpid(), jvm_pid(session)))
-        self._keeper = LedgerKeeper(parts.journal, parts.ledger, report)
+        self._keeper = LedgerKeeper(parts.journal, parts.ledger, report, require_lease=lease.require_held)
         self._lanes = [
             LaneRun(
                 name,
@@ -105,7 +132,9 @@ class _Application:
                 report=report,
             )
             for name in flow.lanes
-            for batch in [parts.micro_batch(name, lease.require_held, report, lambda: self._newest.value, failpoints)]
+            for batch in [
+                parts.micro_batch(name, lease.require_held, report, lambda: self._newest.value, failpoints, lease.check)
+            ]
         ]
 
     def run(self) -> None:
@@ -113,10 +142,17 @@ class _Application:
         self._keeper.start()
         self._newest.start()
         started = time.monotonic()
+        cut: list[str] = []
         try:
             self._tend()
-            self._drain()
+            cut = self._drain()
+        except Terminal:  # the lease is lost: what runs is another driver's to do
+            with suppress(Py4JError, ConnectionError):
+                for lane in self._lanes:
+                    lane.cut()
+            raise
         except (Py4JError, ConnectionError) as error:
+            self._lease.require_held()  # whoever takes over ends the JVM
             if not jvm_is_gone(self._session):
                 raise
             raise Retryable("E241", f"the driver's JVM ended: {describe(error)}", flow=self._flow.name) from error
@@ -126,10 +162,14 @@ class _Application:
             self._report.flush()
         for lane in self._lanes:
             if lane.state is LaneState.FAILED:
+                self._lease.require_held()
                 assert lane.error is not None
                 raise self._final(lane) from lane.error
         if self._keeper.error is not None:
             raise self._keeper.error
+        if cut:
+            why = "a second signal came" if self._stop.forced else f"they were not done after {duration(self._drain_s)}"
+            raise Retryable("E242", f"lanes {', '.join(cut)} were stopped in the middle of a batch: {why}", flow=self._flow.name)
         seconds = time.monotonic() - started
         self._report.event("stopped", f"flow {self._flow.name} stopped after {duration(seconds)}", flow=self._flow.name)
 
@@ -137,6 +177,7 @@ class _Application:
         names = ", ".join(f"{name} ({', '.join(lane.outputs)})" for name, lane in self._flow.lanes.items())
         self._report.event("started", f"flow {self._flow.name} runs lanes {names}", flow=self._flow.name, pid=os.getpid())
         while not self._stop.asked:
+            self._lease.require_held()
             for lane in self._lanes:
                 lane.tend()
             if all(lane.over for lane in self._lanes) or any(lane.state is LaneState.FAILED for lane in self._lanes):
@@ -146,10 +187,11 @@ class _Application:
             self._report.tick()
             self._stop.wait(TICK_S)
 
-    def _drain(self) -> None:
+    def _drain(self) -> list[str]:
+        """Let every lane finish its batch. The lanes for which time ran out: they are cut."""
         for lane in self._lanes:
             lane.begin_stop()
-        deadline = time.monotonic() + self._flow.stop.drain_timeout_s
+        deadline = time.monotonic() + self._drain_s
         while unfinished := [lane for lane in self._lanes if not lane.try_finish()]:
             if self._stop.forced or time.monotonic() > deadline:
                 cut = [lane.name for lane in unfinished]
@@ -158,8 +200,9 @@ class _Application:
                 )
                 for lane in unfinished:
                     lane.cut()
-                return
+                return cut
             time.sleep(TICK_S / 2)
+        return []
 
     def _final(self, lane: LaneRun) -> MillraceError:
         error = lane.error
@@ -227,11 +270,15 @@ def _until_answered(check: Callable[[], None], report: Report, stop: StopSignals
 
 @contextmanager
 def _patient_lease(flow: Flow, report: Report, stop: StopSignals) -> Iterator[Lease]:
-    """The lease of the flow's checkpoint. Waits for a holder whose process is dead: its JVM has a second or two left to live."""
+    """The lease of the flow's checkpoint. Waits for a holder whose process is dead: its JVM has a second or two left to live.
+
+    A driver that was replaced, for it gave no sign of life, is told of; its JVM is ended where it can be reached: neither Delta's
+    log nor Spark's own files can be written by two on a local disk without the one overwriting the other.
+    """
     deadline = time.monotonic() + LEASE_PATIENCE_S
     told = False
     while True:
-        lease = Lease(flow.checkpoint, flow.name)
+        lease = Lease(flow.checkpoint, flow.name, expiry_s=flow.lease.expiry_s)
         try:
             lease.__enter__()
             break
@@ -245,9 +292,26 @@ def _patient_lease(flow: Flow, report: Report, stop: StopSignals) -> Iterator[Le
                 told = True
             stop.wait(0.2)
     try:
+        if lease.replaced is not None:
+            _tell_replaced(lease.replaced, report)
         yield lease
     finally:
         lease.__exit__(None, None, None)
+
+
+def _tell_replaced(replaced: Replaced, report: Report) -> None:
+    holder = replaced.holder
+    ended = holder is not None and end_jvm(holder)
+    after = "its JVM is ended" if ended else "should it wake up, it stops by itself"
+    report.event(
+        "took_over",
+        f"taking over from {replaced}; {after}",
+        pid=holder.pid if holder else None,
+        host=holder.host if holder else None,
+        token=holder.token if holder else None,
+        age_s=round(replaced.age_s, 1),
+        jvm_ended=ended,
+    )
 
 
 def _alive(pid: int) -> bool:

@@ -17,6 +17,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
+from pipelines.spark_submit import under_spark_submit
 from schemas.errors import ConfigError
 
 
@@ -46,6 +47,7 @@ DEFAULTS: tuple[Setting, ...] = (
     Setting(
         f"{_STREAMING}.stopActiveRunOnRestart", "false", "a second start on one checkpoint is an error, not a silent take-over"
     ),
+    Setting(f"{_STREAMING}.stopTimeout", "5s", "a stop in the middle of a batch does not wait for Python code that hangs"),
     Setting(f"{_STREAMING}.metricsEnabled", "true", "rates and latency per lane as Spark metrics"),
     Setting(f"{_STREAMING}.pollingDelay", "20ms", "how often an idle lane looks for new offsets"),
     Setting("spark.sql.execution.arrow.maxRecordsPerBatch", "10000", "rows per Arrow batch on the way to a Python worker"),
@@ -131,11 +133,12 @@ def build_session(
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     settings = resolve_settings(overrides or {}, local_checkpoint=local_checkpoint)
-    paths = jar_paths(jars)
-    settings.setdefault("spark.jars", ",".join(str(path) for path in paths))
-    archive = paths[0].with_name(CLASS_ARCHIVE)
-    if archive.exists() and "-XX:ArchiveClassesAtExit" not in settings["spark.driver.extraJavaOptions"]:
-        settings["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive} {_QUIET_WHEN_UNUSED}"
+    if not under_spark_submit():  # which has been given its own
+        paths = jar_paths(jars)
+        settings.setdefault("spark.jars", ",".join(str(path) for path in paths))
+        archive = paths[0].with_name(CLASS_ARCHIVE)
+        if archive.exists() and "-XX:ArchiveClassesAtExit" not in settings["spark.driver.extraJavaOptions"]:
+            settings["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive} {_QUIET_WHEN_UNUSED}"
     if master.startswith("local"):
         settings.setdefault("spark.driver.bindAddress", "127.0.0.1")
         settings.setdefault("spark.driver.host", "127.0.0.1")
@@ -150,24 +153,28 @@ def build_session(
         )
     except Exception as error:  # the gateway's own error names no cause; Java's message is on standard error
         raise ConfigError("E110", f"the driver's JVM did not start: {error}") from error
-    conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
-    conf.setMaster(master).setAppName(app_name)
-    for name, value in settings.items():
-        conf.set(name, value)
+    conf = SparkConf(loadDefaults=under_spark_submit(), _jvm=gateway.jvm)
+    for name, value in ({"spark.master": master, **settings}).items():
+        conf.setIfMissing(name, value)  # what was said to spark-submit stands
+    conf.setAppName(app_name)
     context = SparkContext(conf=conf, gateway=gateway)
     return SparkSession(context)
 
 
 def jvm_pid(session: SparkSession) -> int | None:
-    """Process id of the driver's JVM, when this process started it."""
+    """Process id of the driver's JVM: this process's child, or, under spark-submit, its parent."""
     process = getattr(session.sparkContext._gateway, "proc", None)
-    return process.pid if process else None
+    if process is not None:
+        return int(process.pid)
+    with suppress(Exception):
+        return int(session.sparkContext._jvm.java.lang.ProcessHandle.current().pid())  # type: ignore[union-attr]
+    return None
 
 
 def jvm_is_gone(session: SparkSession) -> bool:
-    """Whether the driver's JVM, started by this process, has ended."""
+    """Whether the driver's JVM has ended."""
     process = getattr(session.sparkContext._gateway, "proc", None)
-    return process is not None and process.poll() is not None
+    return process.poll() is not None if process is not None else jvm_pid(session) is None
 
 
 def close_session(session: SparkSession, timeout_s: float = 20.0) -> None:

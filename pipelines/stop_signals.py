@@ -12,12 +12,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopSignals:
     """The signals of this process while the context is open. Handlers exist in the main thread; elsewhere none are installed.
 
+    As process 1 of a container a signal without a handler is ignored, not deadly: enter this before anything that takes time.
+
     told: called once per signal with its name and how many there have been; runs in the handler, so it must be short.
     """
 
     def __init__(self, told: Callable[[str, int], None] = lambda name, times: None) -> None:
         self.count = 0
-        self._told = told
+        self.told = told
         self._asked = threading.Event()
         self._before: dict[signal.Signals, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -52,10 +54,14 @@ class StopSignals:
         """Wait at most that long for the first signal; whether it has come."""
         return self._asked.wait(seconds)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def ask(self, name: str) -> None:
+        """As if the signal of that name had come: for those who are told of it in another way."""
         self.count += 1
         self._asked.set()
-        self._told(signal.Signals(number).name, self.count)
+        self.told(name, self.count)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.ask(signal.Signals(number).name)
 
 
 __all__ = ["SIGNALS", "StopSignals"]

@@ -7,6 +7,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from checkpoints.journal import Journal
 from checkpoints.layout import read_lane
+from checkpoints.lease_check import LeaseCheck
 from pipelines.failpoints import Failpoints
 from pipelines.flow.dead_letters import topic_client
 from pipelines.flow.model import Flow
@@ -88,14 +89,15 @@ class FlowParts:
         report: Report,
         newest: Callable[[], Offsets | None],
         failpoints: Failpoints,
+        lease: LeaseCheck | None = None,
     ) -> MicroBatch:
-        """The lane's foreachBatch function."""
+        """The lane's foreachBatch function. lease: what its workers ask before they write."""
         owner = self.flow.decode_owner == lane
         return MicroBatch(
             flow=self.flow.name,
             lane=lane,
             checkpoint=self.flow.lane_checkpoint(lane),
-            outputs=self._outputs(lane, owner, failpoints),
+            outputs=self._outputs(lane, owner, failpoints, lease),
             letters=LaneLetters(
                 self.letters,
                 lane,
@@ -103,6 +105,7 @@ class FlowParts:
                 owner=owner,
                 limits=LetterLimits(self.flow.dead_letters.limits, lane, report),
                 topic=self._letter_topic(),
+                require_lease=require_lease,
             ),
             journal=self.journal,
             require_lease=require_lease,
@@ -135,13 +138,14 @@ class FlowParts:
         topic = self.flow.dead_letters.topic
         return None if topic is None else LetterTopic(topic.name, self._letter_client(), topic.timeout_s)
 
-    def _outputs(self, lane: str, owner: bool, failpoints: Failpoints) -> list[BatchOutput]:
+    def _outputs(self, lane: str, owner: bool, failpoints: Failpoints, lease: LeaseCheck | None) -> list[BatchOutput]:
         reading = self.flow.decode_options()
         steps: list[BatchOutput] = []
         for name, options in self.flow.lanes[lane].outputs.items():
             if isinstance(options, MirrorOptions):
                 first = owner and not any(step.keeps_undecoded for step in steps)
-                steps.append(MirrorOutput(self.sinks[name], reading, lane, options.batch_timeout_s, first, failpoints.victims))
+                sink, patience_s = self.sinks[name], options.batch_timeout_s
+                steps.append(MirrorOutput(sink, reading, lane, patience_s, first, failpoints.victims, lease=lease))
             else:
                 steps.append(HistoryOutput(self.histories[name], reading))
         return steps

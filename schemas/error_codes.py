@@ -184,6 +184,18 @@ _KINDS = (
         "Start the flow again: it goes on where it was. Look for hs_err files and the kernel's log; raise spark.driver_memory.",
     ),
     ErrorKind(
+        "E242",
+        "Stopped in the middle of a batch",
+        "A stop was asked for and a micro-batch was not done within the drain time, or a second signal came.",
+        "Nothing is lost: the next start repeats the batch. Allow more time (--drain-timeout), or make batches smaller.",
+    ),
+    ErrorKind(
+        "E243",
+        "Driver gave no sign of life",
+        "A worker saw no heartbeat of its driver for as long as the lease lasts, and wrote nothing more for it.",
+        "The runner retries. If it comes again, the driver's machine pauses for seconds, or the checkpoint's storage stalls.",
+    ),
+    ErrorKind(
         "E310",
         "Aerospike write in doubt",
         "Writes timed out after they were sent and the batch's deadline passed before their outcome was known.",
@@ -199,7 +211,7 @@ _KINDS = (
         "E420",
         "Checkpoint is in use",
         "Another driver holds the lease of this checkpoint; two drivers would both run the same batches.",
-        "Stop the driver named, or wait for it to end. The lease is released by itself when that process dies.",
+        "Stop the driver named, or wait for it to end. The lease is free when that process dies or gives no more sign of life.",
     ),
     ErrorKind(
         "E421",
@@ -223,8 +235,8 @@ _KINDS = (
     ErrorKind(
         "E424",
         "Lease lost",
-        "The lease of the checkpoint was taken by another driver while this one ran, or could not be renewed in time.",
-        "The flow stops before its next batch. Find out why two drivers were started; check clock and storage.",
+        "Another driver took the lease while this one was paused or cut off, or it could not be renewed in time.",
+        "Nothing to mend: the other driver goes on, this one writes no more. Find out what paused it: memory, machine, storage.",
     ),
     ErrorKind(
         "E425",

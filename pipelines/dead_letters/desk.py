@@ -3,7 +3,7 @@
 import getpass
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from pipelines.flow.model import Flow
 from schemas.errors import Terminal
 from sinks.delta.letter_book import LetterBook
 from sinks.delta.letter_states import Act, LetterStates
+from sinks.delta.table_lock import sign_locks
 
 
 def book_of(flow: Flow) -> LetterBook:
@@ -20,9 +21,10 @@ def book_of(flow: Flow) -> LetterBook:
 
 
 @contextmanager
-def act_on(flow: Flow, states: LetterStates, kind: str, by: str, why: str) -> Iterator[Act]:
+def act_on(flow: Flow, states: LetterStates, kind: str, by: str, why: str) -> Iterator[tuple[Act, Callable[[], None]]]:
     """Act on the flow's letters, alone: makes the table of states, and holds the lease in its folder meanwhile.
 
+    Also gives what raises Terminal E424 once the lease is lost: this process was paused, and another one acts.
     The flow itself may run: its lease is another. Raises Terminal E451 when somebody else acts, ConfigError E121, Retryable E230.
     """
     states.prepare()
@@ -36,8 +38,10 @@ def act_on(flow: Flow, states: LetterStates, kind: str, by: str, why: str) -> It
         raise Terminal("E451", f"letters of flow {flow.name} are replayed or dropped by {holder or 'another process'}") from None
     try:
         # The fence kept in a mirror's records is the first characters of the id: they must differ from act to act.
-        yield Act(kind, str(uuid4()), lease.token, by, why)
+        sign_locks(lease.replaced_when)
+        yield Act(kind, str(uuid4()), lease.token, by, why), lease.require_held
     finally:
+        sign_locks(None)
         lease.__exit__(None, None, None)
 
 

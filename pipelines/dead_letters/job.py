@@ -58,11 +58,11 @@ def replay_letters(
     _require_apart(flow)
     book = book_of(flow)
     states = _WAITING | {LetterState.DROPPED} if dropped else _WAITING
-    with act_on(flow, book.states, "replay", by, why) as act:
+    with act_on(flow, book.states, "replay", by, why) as (act, require_lease):
         ledger, targets = _outputs(flow)
         readiness = Readiness(flow)
         own = elements_with_letters(book.standing())
-        runner = Replay(flow.name, flow.decode_options(), targets, readiness, book, ledger, _failpoints(), told)
+        runner = Replay(flow.name, flow.decode_options(), targets, readiness, book, ledger, _failpoints(), told, require_lease)
         first = runner.finish_cut_part(own)
         chosen = book.standing().only(replace(wanted, states=states))
         ready = readiness.split(chosen.letters())
@@ -96,7 +96,7 @@ def drop_letters(flow: Flow, wanted: Wanted, by: str, why: str) -> Sequence[Lett
     Raises Terminal E451 when somebody else acts on the letters, E452 when one is in the middle of a replay.
     """
     book = book_of(flow)
-    with act_on(flow, book.states, "drop", by, why) as act:
+    with act_on(flow, book.states, "drop", by, why) as (act, require_lease):
         found = book.standing().only(replace(wanted, states=_WAITING))
         keys = found.letters()
         plan = PlanFile(book.states.path).read()
@@ -105,6 +105,7 @@ def drop_letters(flow: Flow, wanted: Wanted, by: str, why: str) -> Sequence[Lett
             raise Terminal("E452", f"{len(half)} of the {len(keys)} letters are in part {plan.part if plan else 0} of a replay")
         epochs = found.rows.column("epoch").to_pylist()
         states = [NewState(key, epoch, LetterState.DROPPED) for key, epoch in zip(keys, epochs, strict=True)]
+        require_lease()
         book.states.append(act, 0, states)
         return keys
 

@@ -65,6 +65,7 @@ class Replay:
     """Replays letters of one flow. Whoever runs it holds the lease (`pipelines.dead_letters.desk`).
 
     targets: the flow's outputs by name. told: called after each part.
+    require_lease: raises Terminal E424 once another process acts on the letters; asked before every step.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Replay:
         ledger: LedgerTable,
         failpoints: Failpoints,
         told: Callable[[Done], None] = lambda done: None,
+        require_lease: Callable[[], None] = lambda: None,
     ) -> None:
+        self._require_lease = require_lease
         self._flow = flow
         self._options = options
         self._targets = targets
@@ -107,10 +110,12 @@ class Replay:
         done = Done()
         for number, letters in enumerate(parts(Letter(*found) for found in self._book.stream(keys, CONTENT))):
             reading = read_again(letters, self._options, with_own_letter)  # first: what cannot be read at all leaves no plan
+            self._require_lease()
             self._plan.write(Plan(act, number, tuple(letter.key for letter in letters)))
             self._failpoints.hit(f"{REPLAY_LANE}:after_plan", batch_id=number)
             self._part(act, number, letters, reading, done)
             self._told(done)
+        self._require_lease()
         self._plan.clear()
         return done
 
@@ -121,11 +126,13 @@ class Replay:
         for name in self._targets:
             asking = [place for place, names in enumerate(outputs) if name in names]
             if asking:
+                self._require_lease()
                 accounts[name] = self._apply(name, reading, letters, asking, fence)
                 self._failpoints.hit(f"{REPLAY_LANE}:after_{name}", batch_id=number)
         rows = [account.row for account in accounts.values()]
         for row in rows:
             row.require_balance()
+        self._require_lease()
         if rows:
             self._ledger.append(rows)
         self._failpoints.hit(f"{REPLAY_LANE}:after_ledger", batch_id=number)
@@ -133,6 +140,7 @@ class Replay:
         for place, letter in enumerate(letters):
             taken = {name: accounts[name].taken for name in outputs[place]}
             states.append(self._new_state(letter, reading, reading.wanted[place], taken, done))
+        self._require_lease()
         self._book.states.append(act, number, states)
         self._failpoints.hit(f"{REPLAY_LANE}:after_states", batch_id=number)
         for name, account in accounts.items():

@@ -3,7 +3,7 @@
 from pipelines.flow.aerospike import AerospikeCluster, Tls
 from pipelines.flow.lanes import Lane, Trigger
 from pipelines.flow.load import LoadedFlow, load_flow, parse_flow, read_flow
-from pipelines.flow.model import Flow, Reconcile, ReconcileSource, Restart, Spark, Stop, Table
+from pipelines.flow.model import Flow, Lease, Reconcile, ReconcileSource, Restart, Spark, Stop, Table
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
 from pipelines.flow.problems import FlowInvalid, Problem
 from pipelines.flow.records import Records
@@ -15,6 +15,7 @@ __all__ = [
     "AerospikeMirror",
     "DeltaHistory",
     "Flow",
+    "Lease",
     "FlowInvalid",
     "Lane",
     "LoadedFlow",

@@ -73,6 +73,19 @@ class Stop(StrictModel):
     )
 
 
+class Lease(StrictModel):
+    """How one driver at a time is made sure of."""
+
+    summary: ClassVar[str] = "One driver at a time runs a checkpoint, by a lease in it with a heartbeat."
+
+    expiry_s: Float = Field(
+        default=30.0,
+        ge=1,
+        le=3_600,
+        description="A driver whose heartbeat is older may be replaced: it is paused or cut off. A dead one is replaced at once.",
+    )
+
+
 class ReconcileSource(AerospikeCluster):
     """The source cluster, as `millrace reconcile` reads it."""
 
@@ -127,6 +140,7 @@ class Flow(StrictModel):
     spark: Spark = Field(default_factory=Spark, description="The Spark application; see its own table.")
     restart: Restart = Field(default_factory=Restart, description="Restarts of a failed lane; see its own table.")
     stop: Stop = Field(default_factory=Stop, description="Stopping; see its own table.")
+    lease: Lease = Field(default_factory=Lease, description="One driver at a time; see its own table.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -194,4 +208,4 @@ class Flow(StrictModel):
         }
 
 
-__all__ = ["Flow", "Reconcile", "ReconcileSource", "Restart", "Spark", "Stop", "Table"]
+__all__ = ["Flow", "Lease", "Reconcile", "ReconcileSource", "Restart", "Spark", "Stop", "Table"]

@@ -2,48 +2,20 @@
 
 Spark and delta-rs commit to a local disk in different ways (Spark looks, then renames; delta-rs links), so that one could
 overwrite the other's commit; and Spark looks and renames under a lock of its own JVM only. A table is therefore written by one
-driver's Spark alone, or under the lock of its path, which on a local disk other processes see, too.
+driver's Spark alone, or under the lock of its path, which on a local disk other processes see, too (`sinks.delta.table_lock`).
 """
 
-import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from threading import Lock
-
 import pyarrow as pa
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame
 
 from schemas.errors import Retryable
 from sinks.delta.table import said
+from sinks.delta.table_lock import path_lock
 from sinks.delta.transactions import Txn
 
-_LOCKS: dict[str, Lock] = {}
-_LOCKS_LOCK = Lock()
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModificationException")
-
-
-LOCK_FILE = "_millrace/lock"
-"""In a local table's folder; names that begin with `_` are nothing to Delta."""
-
-
-@contextmanager
-def path_lock(path: str) -> Iterator[None]:
-    """Be the only writer of a table: in this process, and where it lies on a local disk among all processes."""
-    with _LOCKS_LOCK:
-        lock = _LOCKS.setdefault(path, Lock())
-    with lock:
-        folder = Path(path)
-        if "://" in path or not folder.is_dir():
-            yield
-            return
-        file = folder / LOCK_FILE
-        file.parent.mkdir(exist_ok=True)
-        with file.open("a") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # gone with the descriptor, also after a kill
-            yield
 
 
 def append_frame(rows: DataFrame, path: str, txn: Txn, *, grow: bool = False) -> None:
@@ -64,25 +36,24 @@ def append_frame(rows: DataFrame, path: str, txn: Txn, *, grow: bool = False) ->
         raise
 
 
-def append_rows(
-    rows: pa.Table, path: str, txn: Txn, storage_options: Mapping[str, str] | None = None, *, grow: bool = False
-) -> None:
+def append_rows(rows: pa.Table, table: DeltaTable, txn: Txn, *, grow: bool = False) -> None:
     """Append by delta-rs in one commit that carries `txn`: for few rows, in tens of milliseconds and without Spark.
 
-    grow: add columns and fields the table lacks.
-    delta-rs does not look at the stored version: ask `stored_version` first. Raises Retryable E230 when the commit failed.
+    table: as it was when the caller looked at its stored version, which delta-rs does not do. Should another driver write under
+           this application id between that look and the commit, however long that takes, the commit is refused.
+    grow:  add columns and fields the table lacks.
+    Raises Retryable E230 when the commit failed or was refused.
     """
     try:
         write_deltalake(
-            path,
+            table,
             rows,
             mode="append",
             schema_mode="merge" if grow else None,
-            storage_options=dict(storage_options or {}),
             commit_properties=CommitProperties(app_transactions=[txn.for_delta_rs()]),
         )
     except (DeltaError, OSError) as error:
-        raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=path) from error
+        raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=table.table_uri) from error
 
 
-__all__ = ["LOCK_FILE", "append_frame", "append_rows", "path_lock"]
+__all__ = ["append_frame", "append_rows", "path_lock"]

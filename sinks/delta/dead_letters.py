@@ -23,7 +23,7 @@ from sinks.contract import Fence
 from sinks.delta.append import append_frame, append_rows, path_lock
 from sinks.delta.ddl import delta_schema
 from sinks.delta.table import TableContract, create_if_absent, open_table, require_contract, table_path
-from sinks.delta.transactions import Txn, app_id, dead_letters_writer, stored_version
+from sinks.delta.transactions import Txn, app_id, dead_letters_writer, version_in
 
 CONTRACT = TableContract(
     ddl=DEAD_LETTERS_DDL,
@@ -79,11 +79,12 @@ class DeadLetters:
             return 0
         letters = _letters(rows, self._origin(lane, output, fence, format))
         with path_lock(self.path):
-            txn, held = self._next(lane, output, fence)
+            table = open_table(self.path, self._storage_options)
+            txn, held = self._next(table, lane, output, fence)
             if held is not None:
                 letters = letters.filter(pa.array([place not in held for place in _positions(letters)], pa.bool_()))
             if letters.num_rows:
-                append_rows(letters, self.path, txn, self._storage_options, grow=self._grow)
+                append_rows(letters, table, txn, grow=self._grow)
                 self._grow = False
         return int(letters.num_rows)
 
@@ -98,7 +99,7 @@ class DeadLetters:
         given = undecoded.select(*(name for name in _GIVEN if name in undecoded.columns))
         letters = given.mapInArrow(LetterRows(self._origin(lane, None, fence, format)), DEAD_LETTERS_DDL)
         with path_lock(self.path):
-            txn, held = self._next(lane, None, fence)
+            txn, held = self._next(open_table(self.path, self._storage_options), lane, None, fence)
             if held:
                 places = frame.sparkSession.createDataFrame(sorted(held), _POSITION_DDL)
                 letters = letters.join(places, list(_POSITION), "left_anti").select(*_SCHEMA.names)
@@ -109,7 +110,7 @@ class DeadLetters:
 
     def undecoded_of(self, lane: str, fence: Fence) -> int:
         """How many messages of a batch that could not be decoded have a letter."""
-        return len(self._held(lane, None, fence))
+        return len(self._held(open_table(self.path, self._storage_options), lane, None, fence))
 
     def of_batch(self, lane: str, fence: Fence) -> Iterator[dict[str, Any]]:
         """All letters of a batch of a lane that are in the table, few at a time, by their columns."""
@@ -126,18 +127,18 @@ class DeadLetters:
             "seen_at": datetime.now(UTC),
         }  # fmt: skip
 
-    def _next(self, lane: str, output: str | None, fence: Fence) -> tuple[Txn, set[Place] | None]:
+    def _next(self, table: DeltaTable, lane: str, output: str | None, fence: Fence) -> tuple[Txn, set[Place] | None]:
         """The transaction to append with, and, when the table holds letters of this very batch, where they stood in Kafka."""
         application = app_id(self.flow, dead_letters_writer(lane, output), fence.epoch)
-        stored = stored_version(self.path, application, self._storage_options)
+        stored = version_in(table, application)
         if stored is None or stored < fence.batch_id:
             return Txn(application, fence.batch_id), None
-        held = self._held(lane, output, fence)
+        held = self._held(table, lane, output, fence)
         # The batch's own id is spent; letters only grow in number, so an append that is repeated carries the version it had.
         return Txn(f"{application}/mended/{fence.batch_id}", len(held)), held
 
-    def _held(self, lane: str, output: str | None, fence: Fence) -> set[Place]:
-        dataset = DeltaTable(self.path, storage_options=self._storage_options).to_pyarrow_dataset()
+    def _held(self, table: DeltaTable, lane: str, output: str | None, fence: Fence) -> set[Place]:
+        dataset = table.to_pyarrow_dataset()
         of_output = pc.is_null(pc.field("output")) if output is None else pc.field("output") == output
         of_batch = (pc.field("batch_id") == fence.batch_id) & (pc.field("epoch") == fence.epoch) & of_output
         of_lane = (pc.field("flow") == self.flow) & (pc.field("lane") == lane)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from schemas.letters import REPLAY_LANE
 from sinks.contract import Fence
@@ -16,7 +17,7 @@ from sinks.delta.history import DeltaHistory
 from sinks.delta.history_columns import HistoryRows
 from sinks.delta.letter_keys import at_places
 from sinks.delta.table import open_table
-from sinks.delta.transactions import Txn, app_id, stored_version
+from sinks.delta.transactions import Txn, app_id, version_in
 
 _PLACE = ("topic", "partition", "offset", "element")
 _Place = tuple[Any, ...]
@@ -48,15 +49,16 @@ class LateRows:
             raise ValueError(f"{events.num_rows} events, of which {rows.num_rows} became rows")
         places = _places(rows)
         with path_lock(history.path):
-            held = self._held(places)
+            table = open_table(history.path)
+            held = self._held(table, places)
             new = [place not in held for place in places]
             if any(new):  # growing also fills what the table has and the flow does not declare any more
-                append_rows(rows.filter(pa.array(new)), history.path, self._txn(fence, held), grow=True)
+                append_rows(rows.filter(pa.array(new)), table, self._txn(table, fence, held), grow=True)
         return [place not in held or held[place] == fence for place in places]
 
-    def _held(self, places: list[_Place]) -> dict[_Place, Fence]:
+    def _held(self, table: DeltaTable, places: list[_Place]) -> dict[_Place, Fence]:
         """Which of the places the table has rows of, and by which batch."""
-        dataset = open_table(self._history.path).to_pyarrow_dataset()
+        dataset = table.to_pyarrow_dataset()
         mine = (pc.field("flow") == self._history.flow) & (pc.field("output") == self._history.name)
         there = dataset.to_table(
             columns=[*_PLACE, "kafka_timestamp", "epoch", "batch_id"],
@@ -66,10 +68,10 @@ class LateRows:
         found = {place: Fence(*fence) for place, fence in zip(_places(there), fences, strict=True)}
         return {place: found[place] for place in places if place in found}
 
-    def _txn(self, fence: Fence, held: dict[_Place, Fence]) -> Txn:
+    def _txn(self, table: DeltaTable, fence: Fence, held: dict[_Place, Fence]) -> Txn:
         """The append's transaction; a later one when a cut attempt used up its own and today's decoder reads more."""
         application = app_id(self._history.flow, f"{self._history.name}/{REPLAY_LANE}", fence.epoch)
-        stored = stored_version(self._history.path, application)
+        stored = version_in(table, application)
         if stored is None or stored < fence.batch_id:
             return Txn(application, fence.batch_id)
         return Txn(f"{application}/mended/{fence.batch_id}", len(held))

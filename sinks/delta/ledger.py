@@ -21,8 +21,8 @@ from deltalake.exceptions import DeltaError
 from schemas.ledger import LEDGER_DDL, LedgerRow
 from sinks.delta.append import append_rows, path_lock
 from sinks.delta.ddl import delta_schema
-from sinks.delta.table import TableContract, create_if_absent, is_table, require_contract, said, table_path
-from sinks.delta.transactions import Txn, app_id, ledger_writer, stored_version
+from sinks.delta.table import TableContract, create_if_absent, is_table, open_table, require_contract, said, table_path
+from sinks.delta.transactions import Txn, app_id, ledger_writer, version_in
 
 CONTRACT = TableContract(
     ddl=LEDGER_DDL,
@@ -104,20 +104,22 @@ class LedgerTable:
         lane, epoch, batch_id = rows[0].lane, rows[0].epoch, rows[0].batch_id
         with path_lock(self.path):
             application = app_id(self.flow, ledger_writer(lane), epoch)
-            stored = stored_version(self.path, application, self._storage_options)
+            table = open_table(self.path, self._storage_options)
+            stored = version_in(table, application)
             if stored is not None and stored >= batch_id:
                 return 0
-            append_rows(_table(rows), self.path, Txn(application, batch_id), self._storage_options)
+            append_rows(_table(rows), table, Txn(application, batch_id))
         return len(rows)
 
     def _flush_epoch(self, journal: PendingRows, lane: str, epoch: str, batches: Sequence[PendingBatch]) -> int:
         last = max(batch.batch_id for batch in batches)
         with path_lock(self.path):
             application = app_id(self.flow, ledger_writer(lane), epoch)
-            stored = stored_version(self.path, application, self._storage_options)
+            table = open_table(self.path, self._storage_options)
+            stored = version_in(table, application)
             new = [row for batch in batches if stored is None or batch.batch_id > stored for row in batch.rows]
             if new:
-                append_rows(_table(new), self.path, Txn(application, last), self._storage_options)
+                append_rows(_table(new), table, Txn(application, last))
                 self._merge_small_files()
         journal.drop_through(lane, epoch, last)
         return len(new)

@@ -16,7 +16,7 @@ from sinks.delta.append import append_rows, path_lock
 from sinks.delta.ddl import delta_schema
 from sinks.delta.letter_keys import PLACE, LetterKey, at_places, joinable, key_columns, keys_of, newest_rows
 from sinks.delta.table import TableContract, create_if_absent, is_table, open_table, require_contract, table_path
-from sinks.delta.transactions import Txn, app_id, stored_version
+from sinks.delta.transactions import Txn, app_id, stored_version, version_in
 
 CONTRACT = TableContract(
     ddl=LETTER_STATES_DDL,
@@ -73,9 +73,13 @@ class LetterStates:
         """Append a part of an act, once however often it is asked for. Returns how many rows were new. Raises Retryable E230."""
         rows = _rows(self.flow, act, batch_id, list(states))
         with path_lock(self.path):
-            if not rows.num_rows or self.holds(act.id, batch_id):
+            if not rows.num_rows:
                 return 0
-            append_rows(rows, self.path, Txn(self._application(act.id), batch_id), self._storage_options)
+            table = open_table(self.path, self._storage_options)
+            stored = version_in(table, self._application(act.id))
+            if stored is not None and stored >= batch_id:
+                return 0
+            append_rows(rows, table, Txn(self._application(act.id), batch_id))
         return int(rows.num_rows)
 
     def newest(self) -> pa.Table:

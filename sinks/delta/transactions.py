@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import fsspec
 import pyarrow.parquet as pq
-from deltalake import Transaction
+from deltalake import DeltaTable, Transaction
 
 from schemas.errors import Retryable
 from sinks.contract import Fence
@@ -82,7 +82,12 @@ def ledger_writer(lane: str) -> str:
 
 def stored_version(path: str, application: str, storage_options: Mapping[str, str] | None = None) -> int | None:
     """The highest version the table holds for one application id, None when it holds none. Raises as `open_table`."""
-    version = open_table(path, storage_options).transaction_version(application)
+    return version_in(open_table(path, storage_options), application)
+
+
+def version_in(table: DeltaTable, application: str) -> int | None:
+    """As `stored_version`, of a table as it was when it was opened."""
+    version = table.transaction_version(application)
     return None if version is None else int(version)
 
 
@@ -174,4 +179,5 @@ __all__ = [
     "output_txn",
     "read_log",
     "stored_version",
+    "version_in",
 ]

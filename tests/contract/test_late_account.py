@@ -35,8 +35,8 @@ def test_an_event_a_replay_lost_or_doubled_is_seen(spark: SparkSession, tmp_path
     assert account() == LateAccount(0, 1)
     from deltalake import DeltaTable
 
-    twice = DeltaTable(tables.history.path).to_pyarrow_table().slice(0, 1)
-    append_rows(twice, tables.history.path, Txn("x", 0))
+    table = DeltaTable(tables.history.path)
+    append_rows(table.to_pyarrow_table().slice(0, 1), table, Txn("x", 0))
     assert account() == LateAccount(1, 1)
 
 

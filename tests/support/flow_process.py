@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,13 +24,22 @@ Line = dict[str, Any]
 
 
 class FlowProcess:
-    """`millrace run FLOW --output json` in the background. Leaving the context kills what is left of it."""
+    """`millrace run FLOW --output json` in the background. Leaving the context kills what is left of it.
 
-    def __init__(self, flow: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    launcher: what stands before `run`.
+    """
+
+    def __init__(
+        self,
+        flow: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (sys.executable, "-m", "deploy.cli"),
+    ) -> None:
         self.lines: list[Line] = []
         self._said = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "run", str(flow), "--output", "json", *options],
+            [*launcher, "run", str(flow), "--output", "json", *options],
             cwd=ROOT,
             # As in tests.support.spark: no optimising compiler for a JVM that lives for seconds.
             env={**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1", **(environment or {})},

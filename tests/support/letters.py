@@ -99,12 +99,13 @@ class Tables:
         options: DecodeOptions = OPTIONS,
         wrap: Callable[[dict[str, Target]], dict[str, Target]] = dict,
         failpoints: Failpoints = OFF,
+        require_lease: Callable[[], None] = lambda: None,
     ) -> Done:
         """As the command does it: what was cut first, then every waiting letter. The two are added up."""
         targets = wrap(self.targets())
         own = elements_with_letters(self.book.standing())
         ready: Any = AnyTime(list(targets))
-        runner = Replay("f", options, targets, ready, self.book, self.ledger, failpoints)
+        runner = Replay("f", options, targets, ready, self.book, self.ledger, failpoints, require_lease=require_lease)
         first = runner.finish_cut_part(own)
         waiting = self.book.standing().only(Wanted(states=frozenset({LetterState.WAITING}))).letters()
         done = runner.run(self.act(), ready.split(waiting).keys, own)

@@ -1,6 +1,7 @@
 """Replays: every letter in one state, the outputs exact, the ledger balanced; cut anywhere and run again, the same."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,49 @@ def test_a_damaged_plan_is_not_passed_over(tables: Tables) -> None:
     PlanFile(tables.states.path)._folder.replace("_millrace/replay.json", '{"act": {')
     with pytest.raises(Terminal, match="E425"):
         tables.replay()
+
+
+class Paused:
+    """An output in whose write the process is paused, while another one finishes the part and replays the rest."""
+
+    def __init__(self, target: Target, meanwhile: Callable[[], object]) -> None:
+        self._target, self._meanwhile = target, meanwhile
+        self.versioned = target.versioned
+
+    def prepare(self) -> None:
+        self._target.prepare()
+
+    def take(self, rows: Any, fence: Fence) -> Any:
+        self._meanwhile()
+        return self._target.take(rows, fence)
+
+
+@pytest.mark.parametrize("output", ["mirror", "history"])
+@pytest.mark.parametrize("looks", [True, False], ids=["stopped", "without a lease"])
+def test_a_replay_that_was_paused_and_replaced_changes_nothing(tables: Tables, output: str, looks: bool) -> None:
+    for offset in range(3):
+        tables.letter(offset, value_of(f"k{offset}", offset))
+    replaced: list[Any] = []
+
+    def meanwhile() -> None:
+        if not replaced:
+            replaced.append(None)
+            replaced[0] = tables.replay()
+
+    def require_lease() -> None:
+        if replaced and looks:
+            raise Terminal("E424", "the lease is not held")
+
+    def wrap(targets: dict[str, Target]) -> dict[str, Target]:
+        return {**targets, output: Paused(targets[output], meanwhile)}
+
+    if looks:
+        with pytest.raises(Terminal, match="E424"):
+            tables.replay(wrap=wrap, require_lease=require_lease)
+    else:
+        tables.replay(wrap=wrap)
+    assert replaced[0].states == {LetterState.REPLAYED: 3}
+    assert tables.history_rows() == [(offset, 0) for offset in range(3)]
+    assert sorted((row.output, row.batch_id, row.applied) for row in tables.accounts()) == [("history", 0, 3), ("mirror", 0, 3)]
+    assert tables.book.standing().sums() == Sums(3, 0, 3, 0, 0, 0)
+    assert len(tables.mirror.visible()) == 3

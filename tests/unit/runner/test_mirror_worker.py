@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from checkpoints.lease import Lease
+from checkpoints.tokens import SYSTEM, Clock
 from pipelines import mirror_worker
 from pipelines.failpoints import VARIABLE, Victims
 from pipelines.mirror_worker import LETTERS, REPORT, MirrorWorker, Report, read_report, windows
@@ -196,3 +198,43 @@ def test_the_gravest_error_of_the_workers_decides() -> None:
         with pytest.raises(type(worst)) as raised:
             raise_worst(map(packed, errors))
         assert (raised.value.code, str(raised.value)) == (worst.code, str(worst))
+
+
+class Overtaken(Recorder):
+    """While it writes for the first time, the driver's machine is paused for long, and a second driver takes the checkpoint."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__()
+        self.later = Clock(lambda: SYSTEM.wall() + 3_600, SYSTEM.running)
+        self.checkpoint = str(checkpoint)
+        self.second: Lease | None = None
+
+    def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+        if self.second is None:
+            self.second = Lease(self.checkpoint, "f", clock=self.later).__enter__()
+        return super().write(events, fence, deadline)
+
+
+def test_a_worker_of_a_driver_that_was_replaced_begins_no_further_window(tmp_path: Path) -> None:
+    sink = Overtaken(tmp_path)
+    rows = [row(n, f"k{n}") for n in range(11)]
+    with Lease(str(tmp_path), "f") as lease, pytest.raises(Terminal, match="E424"):
+        report(worker(sink, window_rows=4, lease=lease.check)(batches(*rows, size=4)))
+    assert sink.calls == [4] and sink.second is not None and sink.second.token == 2
+    report(worker(sink, lease=sink.second.check)(batches(*rows)))
+    assert sink.calls == [4, 4, 4, 3], "the second driver's workers write"
+    sink.second.__exit__(None, None, None)
+    unfenced = Overtaken(tmp_path / "unfenced")
+    with Lease(str(tmp_path / "unfenced"), "f"):
+        report(worker(unfenced, window_rows=4)(batches(*rows, size=4)))
+    assert unfenced.calls == [4, 4, 3], "without the look it would have gone on writing"
+
+
+def test_a_worker_that_slept_past_its_drivers_end_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a window: some events written, asleep, replaced, awake."""
+    (tmp_path / "armed").write_text("fast:mid_sink events=2 action=sleep seconds=0\n")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "armed"))
+    sink = Overtaken(tmp_path / "ck")
+    with Lease(str(tmp_path / "ck"), "f") as lease, pytest.raises(Terminal, match="E424"):
+        report(worker(sink, window_rows=100, lease=lease.check)(batches(*(row(n, f"k{n}") for n in range(5)))))
+    assert sink.calls == [2] and (tmp_path / "armed.fired").exists()
