@@ -19,7 +19,7 @@ up in the middle of, the output has to stand (docs/guarantees.md, "Two drivers")
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ from pipelines.gate import Gate, StopRequested
 from pipelines.kafka_offsets import Offsets, count
 from pipelines.letters import LaneLetters
 from pipelines.outputs import Account, BatchOutput
+from pipelines.pressure import Pressure
 from pipelines.progress import BatchReport, Report
 from schemas.errors import Terminal
 from schemas.ledger import LedgerRow
@@ -133,7 +134,8 @@ class MicroBatch:
         self._journal.put(self._lane, rows)
         self._failpoints.hit(f"{self._lane}:after_journal", batch_id=batch_id)
         self._require_lease()  # returning lets Spark write the commit
-        self._tell(rows, batch_id, end, time.monotonic() - started)
+        pressures = {name: account.pressure for name, account in accounts.items() if account.pressure is not None}
+        self._tell(rows, pressures, batch_id, end, time.monotonic() - started)
 
     def _apply(self, output: BatchOutput, frame: DataFrame, fence: Fence) -> Account:
         self._require_lease()
@@ -175,7 +177,9 @@ class MicroBatch:
             end_offsets=json.dumps(end),
         )
 
-    def _tell(self, rows: Sequence[LedgerRow], batch_id: int, end: Offsets, seconds: float) -> None:
+    def _tell(
+        self, rows: Sequence[LedgerRow], pressures: Mapping[str, Pressure], batch_id: int, end: Offsets, seconds: float
+    ) -> None:
         self.done += 1
         self.last_done = Done(batch_id, time.monotonic())
         newest = self._newest()
@@ -189,6 +193,7 @@ class MicroBatch:
                 lag_events=None if newest is None else count(newest, since=end),
                 newest_lut_ms=max(luts, default=None),
                 seen_at_s=time.time(),
+                pressures=pressures,
             )
         )
 

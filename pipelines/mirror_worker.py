@@ -24,6 +24,7 @@ from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
 from schemas.reasons import MAY_PASS
 from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
+from sinks.pressure import UNSLOWED, Allowance, Pace, Paced, Seen
 
 SUMMARY, DEAD, ERROR = "summary", "dead", "error"
 COUNTS = (
@@ -97,6 +98,13 @@ def read_report(rows: pa.Table) -> Report:
     )
 
 
+def seen_by_writers(rows: pa.Table) -> list[Seen]:
+    """What the sinks of all partitions saw of their cluster; also of partitions that ended with an error."""
+    said = zip(rows.column("kind").to_pylist(), rows.column("content").to_pylist(), strict=True)
+    found = [json.loads(content)["seen"] for kind, content in said if kind == SUMMARY]
+    return [Seen(*seen) for seen in found if seen is not None]
+
+
 @dataclass(frozen=True, slots=True)
 class MirrorWorker:
     """The function given to `mapInArrow`; holds everything a worker needs to know about the batch.
@@ -107,6 +115,7 @@ class MirrorWorker:
     window_rows, window_bytes: events handed to the sink at once; bytes are those of the Kafka values.
     return_undecoded:  whether messages that cannot be decoded come back as dead letters; else another lane keeps them.
     lease:             the driver's, asked before every window: a worker may outlive its driver, or be paused with it.
+    allowance:         the share of the usual speed that the flow's writers begin this batch with.
     """
 
     sink: bytes = field(repr=False)
@@ -119,6 +128,7 @@ class MirrorWorker:
     return_undecoded: bool
     victims: Victims
     lease: LeaseCheck | None = None
+    allowance: Allowance = UNSLOWED
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the partition's events; yield the report."""
@@ -130,7 +140,7 @@ class MirrorWorker:
                     yield from work.letters()
         except MillraceError as error:
             yield _row(ERROR, packed(error))
-        yield _row(SUMMARY, json.dumps({**work.counts, "max_lut_ms": work.max_lut_ms}).encode())
+        yield _row(SUMMARY, json.dumps({**work.counts, "max_lut_ms": work.max_lut_ms, "seen": work.seen}).encode())
 
 
 def windows(batches: Iterator[pa.RecordBatch], rows: int, size_bytes: int) -> Iterator[pa.Table]:
@@ -169,6 +179,7 @@ class _Partition:
     max_lut_ms: int | None = None
     _deadline: Deadline | None = None
     _letters: list[dict[str, Any]] = field(default_factory=list)
+    _pace: Pace | None = None
 
     def take(self, window: pa.Table) -> None:
         """Read, count and write one window."""
@@ -215,6 +226,7 @@ class _Partition:
             return []
         if self._deadline is None:
             self._deadline = Deadline.after_s(self.worker.budget_s)
+            self._begin_pace()
         sink, fence = _sink(self.worker.sink), self.worker.fence
         self._require_lease()
         self._maybe_strike(sink, events, fence, self._deadline)
@@ -222,6 +234,17 @@ class _Partition:
         if len(outcomes) != len(events):
             raise Terminal("E410", f"the sink answered {len(outcomes)} times for {len(events)} events", output=sink.name)
         return outcomes
+
+    def _begin_pace(self) -> None:
+        sink = _sink(self.worker.sink)
+        if isinstance(sink, Paced):
+            sink.pace.begin(self.worker.allowance)
+            self._pace = sink.pace
+
+    @property
+    def seen(self) -> Seen | None:
+        """What the sink saw of its cluster; None when nothing was written, or the sink keeps no pace."""
+        return None if self._pace is None else self._pace.seen
 
     def _maybe_strike(self, sink: RecordSink, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> None:
         """For drills: die with the first events of a call written and the rest not."""
@@ -260,4 +283,4 @@ def _row(kind: str, content: bytes) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([{"kind": kind, "content": content}], schema=REPORT)
 
 
-__all__ = ["COUNTS", "LETTERS", "MirrorWorker", "REPORT", "REPORT_DDL", "Report", "read_report", "windows"]
+__all__ = ["COUNTS", "LETTERS", "MirrorWorker", "REPORT", "REPORT_DDL", "Report", "read_report", "seen_by_writers", "windows"]

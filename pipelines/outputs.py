@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame
 from checkpoints.lease_check import LeaseCheck
 from pipelines.decoding import Decoding
 from pipelines.failpoints import Victims
-from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report
+from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report, seen_by_writers
+from pipelines.pressure import Patience, Pressure, SharedPressure
 from pipelines.worker_errors import workers_errors_raised
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
@@ -24,6 +25,7 @@ class Account:
 
     undecoded: messages that could not be decoded, part of `dead`; the same in every output of the batch.
     letters:   dead letters that came back with the account (columns of mirror_worker.LETTERS), or None.
+    pressure:  how the destination took it, None where nobody asks.
     """
 
     messages: int
@@ -39,6 +41,7 @@ class Account:
     max_lut_ms: int | None
     seconds: float
     letters: pa.Table | None = None
+    pressure: Pressure | None = None
 
 
 class BatchOutput(Protocol):
@@ -62,7 +65,10 @@ class BatchOutput(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MirrorOutput:
-    """A record sink fed by Spark's Python workers: one Spark action per batch."""
+    """A record sink fed by Spark's Python workers: one Spark action per batch.
+
+    budget_s: time for one batch in one worker; Patience makes it more. pressure: shared by all outputs to the same cluster.
+    """
 
     sink: RecordSink
     options: DecodeOptions
@@ -74,6 +80,8 @@ class MirrorOutput:
     window_bytes: int = 32 << 20
     messages_per_task: int = 1_000
     lease: LeaseCheck | None = None
+    pressure: SharedPressure = field(default_factory=SharedPressure)
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def name(self) -> str:
@@ -88,15 +96,21 @@ class MirrorOutput:
             options=pickle.dumps(self.options),
             lane=self.lane,
             fence=fence,
-            budget_s=self.budget_s,
+            budget_s=self.patience.budget_s(fence, self.budget_s),
             window_rows=self.window_rows,
             window_bytes=self.window_bytes,
             return_undecoded=self.keeps_undecoded,
             victims=self.victims,
             lease=self.lease,
+            allowance=self.pressure.allowance(self.name),
         )
-        report = read_report(frame.mapInArrow(worker, REPORT_DDL).toArrow())
-        return Account(**report.counts, max_lut_ms=report.max_lut_ms, seconds=time.monotonic() - started, letters=report.letters)
+        rows = frame.mapInArrow(worker, REPORT_DDL).toArrow()
+        writers = seen_by_writers(rows)
+        self.patience.attempted(writers)
+        pressure = self.pressure.learn(self.name, writers)
+        report = read_report(rows)
+        seconds = time.monotonic() - started
+        return Account(**report.counts, max_lut_ms=report.max_lut_ms, seconds=seconds, letters=report.letters, pressure=pressure)
 
 
 @dataclass(frozen=True, slots=True)

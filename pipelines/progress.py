@@ -5,10 +5,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TextIO
 
+from pipelines.pressure import Pressure
 from schemas.ledger import LedgerRow
 
 OutputFormat = Literal["text", "json"]
@@ -23,6 +24,7 @@ class BatchReport:
     lag_events:     messages at the broker that the lane has not finished, or None before the first answer of the broker.
     newest_lut_ms:  newest last-update time seen in the batch, or None without ordering data.
     seen_at_s:      wall clock when the batch ended; lag in time is `seen_at_s` - `newest_lut_ms`.
+    pressures:      how the clusters took it, by output, where that is known.
     """
 
     lane: str
@@ -33,6 +35,7 @@ class BatchReport:
     newest_lut_ms: int | None
     seen_at_s: float
     batches: int = 1
+    pressures: Mapping[str, Pressure] = field(default_factory=dict)
 
     @property
     def lag_s(self) -> float | None:
@@ -75,9 +78,14 @@ def merge(first: BatchReport, second: BatchReport) -> BatchReport:
         for a, b in zip(first.outputs, second.outputs, strict=True)
     )
     luts = [lut for lut in (first.newest_lut_ms, second.newest_lut_ms) if lut is not None]
+    pressures = {
+        name: first.pressures[name].and_then(later) if name in first.pressures else later
+        for name, later in second.pressures.items()
+    }
     return replace(
         second,
         outputs=outputs,
+        pressures=pressures,
         seconds=first.seconds + second.seconds,
         batches=first.batches + second.batches,
         newest_lut_ms=max(luts, default=None),
@@ -99,6 +107,9 @@ def text_lines(report: BatchReport) -> list[str]:
             parts.append(f"PAST HORIZON {row.past_horizon:,}")
         if row.unversioned:
             parts.append(f"{row.unversioned:,} without version")
+        pressure = report.pressures.get(row.output)
+        if pressure is not None and pressure.felt:
+            parts.append(pressure.words())
         lag = "" if report.lag_events is None else f"{report.lag_events:,} events"
         if report.lag_s is not None:
             lag += f"{' ' if lag else ''}{duration(report.lag_s)}"
@@ -122,7 +133,7 @@ def duration(seconds: float) -> str:
 
 
 def as_json(report: BatchReport) -> dict[str, Any]:
-    """The report as plain data: kind `batch`, one entry per output with all the ledger's columns."""
+    """The report as plain data: kind `batch`, one entry per output with all the ledger's columns; pressure by output."""
     return {
         "kind": "batch",
         "at": _iso(report.seen_at_s),
@@ -132,6 +143,7 @@ def as_json(report: BatchReport) -> dict[str, Any]:
         "lag_events": report.lag_events,
         "lag_s": None if report.lag_s is None else round(report.lag_s, 3),
         "outputs": [row.as_dict() for row in report.outputs],
+        "pressure": {name: pressure.as_dict() for name, pressure in report.pressures.items()},
     }
 
 

@@ -19,9 +19,11 @@ from pipelines.letter_limits import LetterLimits
 from pipelines.letters import LaneLetters
 from pipelines.micro_batch import MicroBatch
 from pipelines.outputs import BatchOutput, HistoryOutput, MirrorOutput
+from pipelines.pressure import SharedPressure
 from pipelines.progress import Report
 from pipelines.source import kafka_stream
 from schemas.errors import ConfigError
+from sinks.aerospike.config import ClientConfig
 from sinks.aerospike.mirror import AerospikeMirror
 from sinks.contract import RecordSink
 from sinks.delta.dead_letters import DeadLetters
@@ -47,10 +49,14 @@ class FlowParts:
         self.letters = DeadLetters(flow.name, flow.dead_letters.path)
         self.sinks: dict[str, RecordSink] = {}
         self.histories: dict[str, DeltaHistory] = {}
+        self._pressures: dict[str, SharedPressure] = {}  # by output; one object for each cluster
         self._adopt = adopt_tables
+        clusters: dict[ClientConfig, SharedPressure] = {}
         for name, options in flow.all_outputs().items():
             if isinstance(options, MirrorOptions):
-                self.sinks[name] = AerospikeMirror(options.mirror(name, flow.source.image, user_keys(flow.records)))
+                mirror = AerospikeMirror(options.mirror(name, flow.source.image, user_keys(flow.records)))
+                self.sinks[name] = mirror
+                self._pressures[name] = clusters.setdefault(mirror.config.client, SharedPressure())
             else:
                 self.histories[name] = DeltaHistory(
                     flow.name, name, options.path, flow.declared_bins(), records=flow.decode_options().records
@@ -144,8 +150,9 @@ class FlowParts:
         for name, options in self.flow.lanes[lane].outputs.items():
             if isinstance(options, MirrorOptions):
                 first = owner and not any(step.keeps_undecoded for step in steps)
-                sink, patience_s = self.sinks[name], options.batch_timeout_s
-                steps.append(MirrorOutput(sink, reading, lane, patience_s, first, failpoints.victims, lease=lease))
+                sink, patience_s, victims = self.sinks[name], options.batch_timeout_s, failpoints.victims
+                pressure = self._pressures[name]
+                steps.append(MirrorOutput(sink, reading, lane, patience_s, first, victims, lease=lease, pressure=pressure))
             else:
                 steps.append(HistoryOutput(self.histories[name], reading))
         return steps

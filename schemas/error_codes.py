@@ -151,7 +151,16 @@ _KINDS = (
         "E211",
         "Aerospike overloaded",
         "The cluster kept answering device overload, quota exceeded or key busy until the batch's deadline.",
-        "The runner retries with back-off. Lower the flow's rate limit or add capacity.",
+        "The runner retries with back-off; writers probe with small calls until the cluster takes some. Add capacity, or see "
+        "what else loads the cluster.",
+    ),
+    ErrorKind(
+        "E212",
+        "Aerospike slower than the batch",
+        "The cluster took a part of what was sent, and the batch was not finished in `batch_timeout_s`. What was applied stays "
+        "applied.",
+        "The batch is repeated with twice the time, up to sixteen times. If it goes on: add capacity, or lower "
+        "`max_offsets_per_trigger`, so that a batch is less work, or raise `batch_timeout_s`.",
     ),
     ErrorKind(
         "E220",

@@ -25,7 +25,7 @@ from sinks.aerospike.classify import Answer
 from sinks.aerospike.config import CountersConfig
 from sinks.aerospike.connection import client_for, forget_client
 from sinks.aerospike.fences import FENCE_BIN, WriterFence, kept_fence, not_yet, remember
-from sinks.aerospike.mirror import Call
+from sinks.aerospike.mirror import Call, pace_of
 from sinks.aerospike.probe import explained
 from sinks.aerospike.record_changes import RecordChange, Target
 from sinks.aerospike.values import INT_MAX, INT_MIN, OP_WRITE, Unfit, for_client
@@ -41,10 +41,14 @@ _OPERATION_BYTES = 64
 
 
 class AerospikeCounters:
-    """Records that batches change by operations. Holds configuration only and pickles, as AerospikeMirror."""
+    """Records that batches change by operations. Pickles as its configuration only, and keeps a pace, as AerospikeMirror."""
 
     def __init__(self, config: CountersConfig) -> None:
         self.config = config
+        self.pace = pace_of(config)
+
+    def __reduce__(self) -> tuple[type["AerospikeCounters"], tuple[CountersConfig]]:
+        return AerospikeCounters, (self.config,)
 
     @property
     def name(self) -> str:
@@ -75,7 +79,7 @@ class AerospikeCounters:
         Replay:   the same changes under the same fence give the same outcomes and change nothing.
         """
         outcomes: list[Outcome | None] = [None] * len(changes)
-        return Call(self.config, changes, CounterSteps(self.config, fence, outcomes), outcomes, deadline).run()
+        return Call(self.config, self.pace, changes, CounterSteps(self.config, fence, outcomes), outcomes, deadline).run()
 
     def close(self) -> None:
         """Close this process's client. Safe to call twice."""

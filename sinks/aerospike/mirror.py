@@ -1,5 +1,6 @@
 """An exact mirror of change events in Aerospike: any order, any repetition, same final state."""
 
+import math
 import os
 import random
 import time
@@ -22,16 +23,22 @@ from sinks.aerospike.partial_steps import PartialProtocol
 from sinks.aerospike.probe import probe
 from sinks.aerospike.steps import Protocol, wall_clock_s
 from sinks.contract import Deadline, Disposition, Fence, Outcome
+from sinks.pressure import Pace
 
 
 class AerospikeMirror:
     """A destination that holds, per digest, the newest version of each record it has seen, and remembers deletes.
 
-    Holds configuration only and pickles; `sinks.aerospike.connection` keeps the worker's one client.
+    Pickles as its configuration only; `sinks.aerospike.connection` keeps the worker's one client.
+    pace: how fast this process may send (`sinks.pressure`); it outlives the batch.
     """
 
     def __init__(self, config: MirrorConfig) -> None:
         self.config = config
+        self.pace = pace_of(config)
+
+    def __reduce__(self) -> tuple[type["AerospikeMirror"], tuple[MirrorConfig]]:
+        return AerospikeMirror, (self.config,)
 
     @property
     def name(self) -> str:
@@ -47,7 +54,7 @@ class AerospikeMirror:
         outcomes: list[Outcome | None] = [None] * len(events)
         kind = Protocol if self.config.image == "full" else PartialProtocol
         protocol = kind(self.config, f"{fence.epoch[:8]}/{fence.batch_id}", outcomes)
-        return Call(self.config, events, protocol, outcomes, deadline).run()
+        return Call(self.config, self.pace, events, protocol, outcomes, deadline).run()
 
     def close(self) -> None:
         """Close this process's client. Safe to call twice."""
@@ -63,12 +70,14 @@ class Call:
     def __init__(
         self,
         config: MirrorConfig | CountersConfig,
+        pace: Pace,
         events: Sequence[Any],
         protocol: Any,
         outcomes: list[Outcome | None],
         deadline: Deadline,
     ) -> None:
         self._config = config
+        self._pace = pace
         self._events = events
         self._deadline = deadline
         self._outcomes = outcomes
@@ -77,12 +86,20 @@ class Call:
         self._ready: list[list[Any]] = [[] for _ in self._protocol.steps]
         self._whole: list[tuple[IntEnum, list[Any]]] = []  # parts of a call that failed as a whole, to be sent as they are
         self._resting: list[tuple[float, IntEnum, list[Any]]] = []  # due time on the monotonic clock
-        self._flying: dict[Future[CallFailed | None], tuple[IntEnum, list[Any], BatchRecords]] = {}
+        self._flying: dict[Future[CallFailed | None], tuple[IntEnum, list[Any], BatchRecords, float]] = {}
         self._last_code = 0
+        self._taken = self._refused = 0
         self._client: Any = None
 
     def run(self) -> list[Outcome]:
         """Drive every event to its outcome, or raise when the deadline passes first."""
+        began = time.monotonic()
+        try:
+            return self._driven()
+        finally:
+            self._pace.worked(time.monotonic() - began)
+
+    def _driven(self) -> list[Outcome]:
         items = self._protocol.items(self._events)
         if items:
             self._client = client_for(self._config.client)
@@ -92,7 +109,7 @@ class Call:
         try:
             while self._work_left():
                 self._wake()
-                while len(self._flying) <= self._config.batches_in_flight and (chunk := self._next_chunk()):
+                while self._may_send() and (chunk := self._next_chunk()):
                     self._send(pool, *chunk)
                 self._collect()
         finally:
@@ -103,13 +120,17 @@ class Call:
     def _work_left(self) -> bool:
         return bool(self._flying or self._whole or self._resting or any(self._ready))
 
+    def _may_send(self) -> bool:
+        under_way = len(self._flying)
+        return under_way <= self._config.batches_in_flight and self._pace.wait_s(under_way) <= 0.0
+
     def _next_chunk(self) -> tuple[IntEnum, list[Any]] | None:
         if self._whole:
             return self._whole.pop()
         for step, waiting in zip(self._protocol.steps, self._ready, strict=True):
             if waiting:
-                count, size = 0, 0
-                while count < len(waiting) and count < self._config.max_batch_records:
+                count, size, most = 0, 0, self._pace.call_records
+                while count < len(waiting) and count < most:
                     size += waiting[count].size_bytes if step not in self._reads else 0
                     if count and size > self._config.max_batch_bytes:
                         break
@@ -131,27 +152,41 @@ class Call:
         guard = self._protocol.call_guard(step, items)
         if guard is not None:
             policy["expressions"] = guard
-        self._flying[pool.submit(batch_write, self._client, batch, policy)] = (step, items, batch)
+        sent_at = self._pace.sent(len(items))
+        self._flying[pool.submit(batch_write, self._client, batch, policy)] = (step, items, batch, sent_at)
 
     def _collect(self) -> None:
-        """Wait for an answer, or for the next rest to end, and settle what came."""
+        """Wait for an answer, or until something may be sent again, and settle what came."""
+        idle_s = self._idle_s()
         if not self._flying:
-            if self._resting:
-                due = min(at for at, _, _ in self._resting)
-                if self._deadline.at <= due:
+            if idle_s is not None:
+                if self._deadline.left_s() <= idle_s:
                     self._out_of_time()
-                time.sleep(max(0.0, due - time.monotonic()))
+                time.sleep(idle_s)
+                self._pace.waited(idle_s)
             return
-        done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._flying, idle_s, FIRST_COMPLETED)
         for future in done:
-            step, items, batch = self._flying.pop(future)
+            step, items, batch, sent_at = self._flying.pop(future)
             failed = future.result()
             if failed is None:
-                self._settle(step, items, batch)
+                refused = self._settle(step, items, batch)
             else:
-                self._settle_failed_call(step, items, failed)
+                refused = self._settle_failed_call(step, items, failed)
+            self._taken += len(items) - refused
+            self._refused += refused
+            self._pace.answered(sent_at, len(items) - refused, refused)
 
-    def _settle(self, step: IntEnum, items: list[Any], batch: BatchRecords) -> None:
+    def _idle_s(self) -> float | None:
+        """Seconds until something may be sent that may not be sent now; None when only an answer can change that."""
+        due_s = [at - time.monotonic() for at, _, _ in self._resting]
+        if self._pace.slowed and len(self._flying) <= self._config.batches_in_flight and (self._whole or any(self._ready)):
+            due_s.append(self._pace.wait_s(len(self._flying)))
+        soonest_s = min(due_s, default=math.inf)
+        return None if soonest_s == math.inf else max(0.0, soonest_s)
+
+    def _settle(self, step: IntEnum, items: list[Any], batch: BatchRecords) -> int:
+        """Take each record's answer. Returns how many are to be sent again as they were."""
         now_s = wall_clock_s()
         again: list[Any] = []
         settle, outcomes, ready = self._protocol.settle, self._outcomes, self._ready
@@ -175,9 +210,13 @@ class Call:
                 item.last_code = code
                 again.append(item)
         self._rest(step, again)
+        return len(again)
 
-    def _settle_failed_call(self, step: IntEnum, items: list[Any], failed: CallFailed) -> None:
-        """A call that failed as a whole: repeat it, or, when one record cannot even be encoded, find that record by halving."""
+    def _settle_failed_call(self, step: IntEnum, items: list[Any], failed: CallFailed) -> int:
+        """A call that failed as a whole: repeat it, or, when one record cannot even be encoded, find that record by halving.
+
+        Returns how many records got no answer.
+        """
         code, message = failed
         meaning = answer(code)
         if meaning is Answer.SETUP:
@@ -188,10 +227,11 @@ class Call:
             else:
                 half = len(items) // 2
                 self._whole += [(step, items[:half]), (step, items[half:])]
-            return
+            return 0
         for item in items:
             item.last_code = code
         self._rest(step, items)
+        return len(items)
 
     def _answers(self) -> bool:
         """Whether the cluster answers at all: some client codes mean both a bad value and a lost cluster."""
@@ -215,10 +255,17 @@ class Call:
         self._resting.append((time.monotonic() + pause_s, step, items))
 
     def _wake(self) -> None:
+        """Make ready what has rested long enough, as far as the budget for sending again goes; the rest rests on."""
+        if not self._resting:
+            return
         now = time.monotonic()
-        for rest in [rest for rest in self._resting if rest[0] <= now]:
-            self._resting.remove(rest)
-            self._ready[rest[1]] += rest[2]
+        due = [rest for rest in self._resting if rest[0] <= now]
+        self._resting = [rest for rest in self._resting if rest[0] > now]
+        for _, step, items in due:
+            allowed = self._pace.again(len(items))
+            self._ready[step] += items[:allowed]
+            if allowed < len(items):
+                self._resting.append((now + self._pace.pause_s(), step, items[allowed:]))
 
     def _reject(self, item: Any, code: int, message: str) -> None:
         """One record refused: a dead letter, and the next older event of the same record gets its turn."""
@@ -243,9 +290,19 @@ class Call:
         text = f"{undecided} of {len(self._events)} events undecided after {self._config.batch_timeout_s:g} s, last answer {code}"
         if code in IN_DOUBT_CODES:
             raise InDoubt("E310", text, output=self._config.name)
+        if self._taken and (answer(code) is Answer.SLOW_DOWN or code == 0):
+            sent = self._taken + self._refused
+            text += f"; {self._refused:,} of {sent:,} records refused, slowed to {100 * self._pace.share:.0f} %"
+            raise Retryable("E212", text, output=self._config.name)
         if answer(code) is Answer.SLOW_DOWN:
             raise Retryable("E211", text, output=self._config.name)
         raise Retryable("E210", text, output=self._config.name)
+
+
+def pace_of(config: MirrorConfig | CountersConfig) -> Pace:
+    """The pace of a process that writes by `config`."""
+    pauses = config.first_backoff_ms / 1000, config.max_backoff_ms / 1000
+    return Pace(config.max_batch_records, config.batches_in_flight, *pauses)
 
 
 @lru_cache(maxsize=8)
@@ -254,4 +311,4 @@ def _pool(pid: int, batches_in_flight: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(batches_in_flight, thread_name_prefix=f"mirror-{pid}")
 
 
-__all__ = ["AerospikeMirror", "Call"]
+__all__ = ["AerospikeMirror", "Call", "pace_of"]

@@ -10,7 +10,7 @@ from checkpoints.lease import Lease
 from checkpoints.tokens import SYSTEM, Clock
 from pipelines import mirror_worker
 from pipelines.failpoints import VARIABLE, Victims
-from pipelines.mirror_worker import LETTERS, REPORT, MirrorWorker, Report, read_report, windows
+from pipelines.mirror_worker import LETTERS, REPORT, MirrorWorker, Report, read_report, seen_by_writers, windows
 from pipelines.worker_errors import packed, raise_worst
 from schemas.digest import digest_of
 from schemas.errors import InDoubt, MillraceError, Retryable, Terminal
@@ -18,6 +18,7 @@ from schemas.events import ChangeEvent
 from schemas.xdr import DecodeOptions, RecordType
 from schemas.xdr.reader import Reader
 from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome
+from sinks.pressure import Allowance, Pace
 from sinks.testing import Fault, FaultySink, MemorySink
 from tests.support.avro_messages import MemorySchemas
 from tests.support.typed_json import Change
@@ -238,3 +239,44 @@ def test_a_worker_that_slept_past_its_drivers_end_writes_nothing_more(tmp_path: 
     with Lease(str(tmp_path / "ck"), "f") as lease, pytest.raises(Terminal, match="E424"):
         report(worker(sink, window_rows=100, lease=lease.check)(batches(*(row(n, f"k{n}") for n in range(5)))))
     assert sink.calls == [2] and (tmp_path / "armed.fired").exists()
+
+
+class PacedSink(Recorder):
+    """A sink that keeps a pace, of which some records are refused."""
+
+    def __init__(self, error: MillraceError | None = None) -> None:
+        super().__init__()
+        self.pace = Pace(100, 2, 0.02, 1.0)
+        self.error = error
+        self.began_at: list[float] = []
+
+    def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
+        self.began_at.append(self.pace.share)
+        self.pace.answered(self.pace.sent(10), 9, 1)
+        if self.error is not None:
+            raise self.error
+        return super().write(events, fence, deadline)
+
+
+def test_a_paced_sink_begins_at_the_flows_share_once_a_batch_and_says_what_it_saw() -> None:
+    sink = PacedSink()
+    rows = pa.Table.from_batches(
+        list(worker(sink, allowance=Allowance(0.25, 500.0))(batches(row(0, "a"), row(1, "b"), *[row(n) for n in range(2, 6)]))),
+        schema=REPORT,
+    )
+    assert sink.began_at[0] == 0.25 and len(sink.began_at) == 2 and sink.began_at[1] < 0.25, "told once, not per window"
+    (seen,) = seen_by_writers(rows)
+    assert (seen.taken, seen.refused) == (18, 2) and seen.share < 0.25
+    assert read_report(rows).counts["rows"] == 6
+
+
+def test_what_was_seen_comes_with_an_error_too() -> None:
+    rows = pa.Table.from_batches(list(worker(PacedSink(Retryable("E211", "busy")))(batches(row(0)))), schema=REPORT)
+    assert [(seen.taken, seen.refused) for seen in seen_by_writers(rows)] == [(9, 1)]
+    with pytest.raises(Retryable, match="E211"):
+        read_report(rows)
+
+
+def test_a_sink_without_a_pace_says_nothing() -> None:
+    rows = pa.Table.from_batches(list(worker(Recorder())(batches(row(0)))), schema=REPORT)
+    assert seen_by_writers(rows) == []

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.progress import BatchReport, JsonReport, TextReport, duration, text_lines
+from pipelines.pressure import Pressure
+from pipelines.progress import BatchReport, JsonReport, TextReport, as_json, duration, text_lines
 from schemas.ledger import LedgerRow
 
 
@@ -120,3 +121,32 @@ def test_machines_get_every_batch_with_all_columns() -> None:
 )
 def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+SLOWED = Pressure(share=0.4, smallest=0.4, limit_per_s=4_900, refused=3_100, again=3_050, waited_s=2.13)
+
+
+def test_a_slowed_output_says_so_and_the_others_say_nothing() -> None:
+    both = replace(report(rows=(row("mirror"), row("history"))), pressures={"mirror": SLOWED})
+    mirror, history = text_lines(both)
+    assert "slowed to 40 % or 4,900 records/s: 3,100 refused, 3,050 sent again, 2.1 s waiting" in mirror
+    assert "slowed" not in history
+    (usual,) = text_lines(replace(report(), pressures={"mirror": Pressure()}))
+    assert "slowed" not in usual
+
+
+def test_merged_lines_add_up_what_was_refused() -> None:
+    out = io.StringIO()
+    text = TextReport(out, every_s=100.0, clock=Clock())
+    for batch_id in range(3):
+        text.batch(replace(report(batch_id), pressures={"mirror": SLOWED}))
+    text.flush()
+    assert "6,200 refused" in out.getvalue().splitlines()[1]
+
+
+def test_machines_get_the_pressure_of_every_output() -> None:
+    assert as_json(replace(report(), pressures={"mirror": SLOWED}))["pressure"] == {
+        "mirror": {
+            "share": 0.4, "smallest_share": 0.4, "limit_per_s": 4_900, "refused": 3_100, "sent_again": 3_050, "waited_s": 2.13,
+        }
+    }  # fmt: skip
