@@ -38,9 +38,9 @@ _COMMON = frozenset({"name", "namespace", "kind", "share", "times", "after", "fo
 _OWN: dict[str, frozenset[str]] = {
     "latency": frozenset({"ms"}),
     "timeout-after-effect": frozenset(),
-    "overload": frozenset({"row_share"}),
+    "overload": frozenset({"row_share", "per_s"}),
     "hot-key": frozenset({"row_share"}),
-    "quota": frozenset({"row_share"}),
+    "quota": frozenset({"row_share", "per_s"}),
     "reset": frozenset({"rows"}),
     "partial-batch": frozenset({"row_share", "code"}),
     "down": frozenset(),
@@ -66,6 +66,7 @@ class FaultOrder(BaseModel):
     ms: int = Field(100, ge=1, le=600_000, description="latency: how long the command waits.")
     rows: int | None = Field(None, ge=0, description="reset: rows answered before it; half of them unless told.")
     row_share: float | None = Field(None, gt=0.0, le=1.0, description="Share of a batch's rows that fail.")
+    per_s: int | None = Field(None, ge=1, description="overload, quota: rows a second that are still taken; what is more fails.")
     code: int = Field(18, ge=1, le=255, description="partial-batch: the result code of rows that fail.")
 
     def matches(self, command: CommandInfo) -> bool:
@@ -93,6 +94,19 @@ class Armed:
     matched: int = 0
     fired: int = 0
     rows: int = 0
+    room: float = 0.0
+    room_at_s: float | None = None
+
+    def rows_taken(self, rows: int, now_s: float) -> int:
+        """How many of `rows` are taken although the fault is set: none, or what `per_s` leaves room for, a second's at most."""
+        per_s = self.order.per_s
+        if per_s is None:
+            return 0
+        since_s = 0.0 if self.room_at_s is None else now_s - self.room_at_s
+        self.room, self.room_at_s = min(float(per_s), self.room + since_s * per_s), now_s
+        taken = min(rows, int(self.room))
+        self.room -= taken
+        return taken
 
     def spent(self, now_s: float) -> bool:
         """Whether it can fire no more."""
@@ -152,10 +166,13 @@ class FaultBoard:
             if armed.matched <= order.after or armed.random.random() >= order.share:
                 continue
             rows = command.rows
+            taken = armed.rows_taken(rows, now_s)
+            if order.per_s is not None and rows <= taken:
+                continue
             if order.name == "latency":
                 delay_ms += order.ms
             else:
-                decided = self._effect(armed, command)
+                decided = self._effect(armed, command, taken)
                 rows = rows if decided.rows is None else len(decided.rows)
             armed.fired += 1
             armed.rows += rows
@@ -203,7 +220,7 @@ class FaultBoard:
             return ";".join(_armed_row(armed, now_s) for armed in self._armed if not armed.spent(now_s))
         return _armed_row(self.arm(read_order(arguments)), self._clock_s())
 
-    def _effect(self, armed: Armed, command: CommandInfo) -> Fault:
+    def _effect(self, armed: Armed, command: CommandInfo, taken: int) -> Fault:
         order = armed.order
         if order.name == "down":
             self._take_down(order)
@@ -215,7 +232,9 @@ class FaultBoard:
         if order.name == "partial-batch":
             return Fault(result_code=order.code, rows=_some_rows(armed.random, command.rows, order.row_share or 0.5))
         rows = None
-        if order.row_share is not None and command.kind == "batch":
+        if taken:
+            rows = frozenset(range(taken, command.rows))
+        elif order.row_share is not None and command.kind == "batch":
             rows = _some_rows(armed.random, command.rows, order.row_share)
         return Fault(result_code=_CODE_OF[order.name], rows=rows)
 
@@ -254,6 +273,8 @@ def read_order(arguments: Mapping[str, str]) -> FaultOrder:
                 for issue in error.errors()
             )
         ) from None
+    if order.per_s is not None and order.row_share is not None:
+        raise ValueError("per_s and row_share both say which rows fail: give one")
     if name == "partial-batch" and order.kind != "batch":
         raise ValueError("partial-batch is for batches, kind must be 'batch'")
     return order

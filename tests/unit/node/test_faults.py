@@ -169,6 +169,20 @@ def test_it_ends_with_its_time(board: FaultBoard, clock: Clock) -> None:
     assert not board.active
 
 
+def test_a_server_too_small_takes_so_many_rows_a_second(board: FaultBoard, clock: Clock) -> None:
+    told(board, name="overload", per_s=10)
+    assert board.decide(command("batch", rows=2)) == Fault(result_code=18), "the second has only begun"
+    clock.s += 0.5
+    assert board.decide(command("batch", rows=4)) is None
+    assert board.decide(command("batch", rows=3)) == Fault(result_code=18, rows=frozenset({1, 2}))
+    assert board.decide(command()) == Fault(result_code=18)
+    clock.s += 60
+    refused = board.decide(command("batch", rows=30))
+    assert refused is not None and refused.rows == frozenset(range(10, 30)), "no more than a second's rows are saved up"
+    assert board.decide(command("query", rows=0)) is None
+    assert fields(board.command({"stats": ""}))["rows"] == str(2 + 2 + 1 + 20)
+
+
 def test_delays_add_up_and_the_first_of_the_others_wins(board: FaultBoard) -> None:
     told(board, name="latency", ms=100)
     told(board, name="overload", times=1)
