@@ -102,6 +102,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     str(int): (int,),
     str(float): (int, float),
     "int | None": (int, type(None)),
+    "str | None": (str, type(None)),
 }
 
 

@@ -9,8 +9,11 @@ LEDGER_DDL = (
     "flow STRING, lane STRING, output STRING, epoch STRING, batch_id BIGINT, committed_at TIMESTAMP, "
     "messages BIGINT, rows_read BIGINT, unselected BIGINT, events_in BIGINT, "
     "applied BIGINT, superseded BIGINT, duplicate BIGINT, dead BIGINT, "
-    "past_horizon BIGINT, unversioned BIGINT, seconds DOUBLE, max_lut_ms BIGINT, start_offsets STRING, end_offsets STRING"
+    "past_horizon BIGINT, unversioned BIGINT, seconds DOUBLE, max_lut_ms BIGINT, start_offsets STRING, end_offsets STRING, "
+    "gaps BIGINT, lateness STRING"
 )
+LEDGER_ADDED = frozenset({"gaps", "lateness"})
+"""Columns that tables of earlier releases lack; null in their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,9 @@ class LedgerRow:
     seconds:       wall time of the batch in this output. committed_at: ISO 8601 UTC.
     max_lut_ms:    newest last-update time seen, or None; the base of lag in time.
     start_offsets, end_offsets: JSON {topic: {partition: offset}}; end is exclusive.
+    gaps:          offsets between start and end that hold no message for a reader: ends of transactions, aborted messages, what
+                   compaction took. end - start = messages + gaps. None: written by an earlier release.
+    lateness:      how late events came (`schemas.lateness.as_text`). None: not measured, as in a history.
     """
 
     flow: str
@@ -49,6 +55,8 @@ class LedgerRow:
     max_lut_ms: int | None
     start_offsets: str
     end_offsets: str
+    gaps: int | None = None
+    lateness: str | None = None
 
     def require_balance(self) -> None:
         """Raise Terminal E410 unless the sums hold. Called for every batch before it is committed."""
@@ -64,10 +72,19 @@ class LedgerRow:
                 output=self.output,
                 batch_id=self.batch_id,
             )
+        if self.gaps is not None and self.gaps < 0:
+            raise Terminal(
+                "E410",
+                f"{self.messages} messages were read of {self.messages + self.gaps} offsets, {-self.gaps} of them twice",
+                flow=self.flow,
+                lane=self.lane,
+                output=self.output,
+                batch_id=self.batch_id,
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and tables."""
         return asdict(self)
 
 
-__all__ = ["LEDGER_DDL", "LedgerRow"]
+__all__ = ["LEDGER_ADDED", "LEDGER_DDL", "LedgerRow"]

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from schemas.events import ChangeEvent
+from schemas.lateness import NOT_MEASURED
 
 
 class Disposition(StrEnum):
@@ -19,17 +20,26 @@ class Disposition(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """One event's answer. `code` is a reason of `schemas.reasons`, set for REJECTED only; `detail` is for people."""
+    """One event's answer. `code` is a reason of `schemas.reasons`, set for REJECTED only; `detail` is for people.
+
+    late_ms: how much older the event is than the newest version its record showed before it came (`schemas.lateness`).
+    """
 
     disposition: Disposition
     code: str = ""
     detail: str = ""
     past_horizon: bool = False
+    late_ms: int = NOT_MEASURED
 
 
 APPLIED = Outcome(Disposition.APPLIED)
 SUPERSEDED = Outcome(Disposition.SUPERSEDED)
 DUPLICATE = Outcome(Disposition.DUPLICATE)
+
+
+def superseded(late_ms: int) -> Outcome:
+    """SUPERSEDED, and how late the event was."""
+    return SUPERSEDED if late_ms == NOT_MEASURED else Outcome(Disposition.SUPERSEDED, late_ms=late_ms)
 
 
 class Fence(NamedTuple):
@@ -95,4 +105,5 @@ __all__ = [
     "Outcome",
     "RecordSink",
     "SUPERSEDED",
+    "superseded",
 ]

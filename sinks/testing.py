@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from schemas.errors import InDoubt, MillraceError, Retryable
 from schemas.events import DELETE, ChangeEvent
+from schemas.lateness import NOT_MEASURED, late_by
 from sinks.aerospike.config import ClientConfig, MirrorConfig
 from sinks.aerospike.merge import join
 from sinks.aerospike.partial_item import ABSENT, Replica, partial_items
@@ -18,11 +19,11 @@ from sinks.aerospike.rank import is_older_rank, rank_of
 from sinks.contract import (
     APPLIED,
     DUPLICATE,
-    SUPERSEDED,
     Deadline,
     Disposition,
     Fence,
     Outcome,
+    superseded,
 )
 
 
@@ -50,21 +51,30 @@ class MemorySink:
     def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
         """Apply `events`; see `sinks.contract.RecordSink.write`."""
         newest: dict[bytes, int] = {}
+        late_ms = [NOT_MEASURED] * len(events)
         for index, event in enumerate(events):
             best = newest.get(event.digest)
             if best is None or _outranks(_place(event), _place(events[best])):
                 newest[event.digest] = index
-        return [self._one(event, events[newest[event.digest]], newest[event.digest] == index, fence)
+            else:
+                late_ms[index] = late_by(rank_of(event), rank_of(events[best]))
+        for index, event in enumerate(events):
+            stored = self.records.get(event.digest)
+            if stored is None or stored.fence == fence:
+                continue
+            if not _outranks(_place(events[newest[event.digest]]), (stored.rank, stored.kind)):
+                late_ms[index] = late_by(rank_of(event), stored.rank)
+        return [self._one(event, events[newest[event.digest]], newest[event.digest] == index, fence, late_ms[index])
                 for index, event in enumerate(events)]  # fmt: skip
 
-    def _one(self, event: ChangeEvent, winner: ChangeEvent, wins: bool, fence: Fence) -> Outcome:
+    def _one(self, event: ChangeEvent, winner: ChangeEvent, wins: bool, fence: Fence, late_ms: int) -> Outcome:
         if not wins:
-            return DUPLICATE if _place(event) == _place(winner) else SUPERSEDED
+            return DUPLICATE if _place(event) == _place(winner) else superseded(late_ms)
         rank, kind = _place(event)
         stored = self.records.get(event.digest)
         if stored is not None and not _outranks((rank, kind), (stored.rank, stored.kind)):
             if (rank, kind) != (stored.rank, stored.kind):
-                return SUPERSEDED
+                return superseded(late_ms)
             return APPLIED if stored.fence == fence else DUPLICATE
         self.records[event.digest] = _Stored(rank, kind, fence, {} if kind == _DELETE else dict(event.bins), event.exp_s)
         return APPLIED
@@ -96,7 +106,7 @@ class PartialMemorySink:
             digest = item.said[0].prepared.event.digest
             stored = item.record = self.records.get(digest, ABSENT)
             item.judge(stored.state, batch)
-            for one, outcome in zip(item.said, item.outcomes or (), strict=True):
+            for one, outcome in zip(item.said, item.settled(), strict=True):
                 outcomes[one.prepared.index] = outcome
             total, values = stored.state, dict(stored.values or {})
             for one in item.said:

@@ -6,10 +6,11 @@ from typing import Any
 
 from schemas.digest import KeyMismatch, resolve_user_key
 from schemas.events import DELETE, ChangeEvent
+from schemas.lateness import NOT_MEASURED, late_by
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.rank import is_older_rank, rank_of
 from sinks.aerospike.values import BinOperations, Unfit, bin_operations, set_problem
-from sinks.contract import DUPLICATE, SUPERSEDED, Disposition, Outcome
+from sinks.contract import DUPLICATE, Disposition, Outcome, superseded
 
 EXPIRING = 0
 DELETED = 1
@@ -102,9 +103,10 @@ def rank_and_dedupe(events: Sequence[ChangeEvent], config: MirrorConfig, outcome
     """Winners of the call, oldest first. Losers and rejected events get their outcome at once.
 
     Every event that fits is a candidate; per record the highest rank wins. Losers of the winner's own rank and kind are
-    duplicates, all others superseded.
+    duplicates, all others superseded; late among these are those that came after a newer event.
     """
     winners: dict[bytes, Item] = {}
+    late_ms: dict[int, int] = {}
     for index, event in enumerate(events):
         prepared = prepare(event, index, rank_of(event), config)
         if isinstance(prepared, Outcome):
@@ -119,10 +121,11 @@ def rank_and_dedupe(events: Sequence[ChangeEvent], config: MirrorConfig, outcome
             winners[event.digest] = prepared
         else:
             standing.losers = _newest_first([*(standing.losers or ()), index], events)
+            late_ms[index] = late_by(prepared.rank, standing.rank)
     for winner in winners.values():
         for loser in winner.losers or ():
             same = rank_of(events[loser]) == winner.rank and events[loser].op == winner.event.op
-            outcomes[loser] = DUPLICATE if same else SUPERSEDED
+            outcomes[loser] = DUPLICATE if same else superseded(late_ms.get(loser, NOT_MEASURED))
     items = list(winners.values())
     items.sort(key=lambda item: item.rank)
     return items

@@ -9,6 +9,7 @@ from aerospike_helpers.operations import list_operations, map_operations
 
 from schemas.bins import PRIVATE_BIN_PREFIX, KeyOrderedMap, KeyValueOrderedMap, OrderedList
 from schemas.events import ChangeEvent
+from schemas.lateness import NOT_MEASURED, late_by
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.guards import BATCH_BIN, KIND_BIN, STAMP_BIN, STATE_BIN, VERSION_BIN
 from sinks.aerospike.item import DELETED, Item, outranks, prepare
@@ -130,12 +131,12 @@ class PartialItem:
     index:     place in the call of the one that is answered for, and refused first: the newest write, if there is one.
     key:       as a write sends it: with the user key of the newest event that has one.
     side, record: what was found, or written, last. total: all that is known, with the events.
-    outcomes:  of `said`, in its order; None until the state before this batch is known.
+    outcomes:  of `said`, in its order; None until the state before this batch is known. late_ms: the same, how late each came.
     """
 
     __slots__ = (
         *("said", "index", "key", "sends_key", "digest_key", "mark_key", "size_bytes", "attempts", "last_code"),
-        *("side", "record", "total", "outcomes", "stamp"),
+        *("side", "record", "total", "outcomes", "late_ms", "stamp"),
     )
 
     def __init__(self, said: list[Said]) -> None:
@@ -152,6 +153,7 @@ class PartialItem:
         self.side = self.record = ABSENT
         self.total = NOTHING
         self.outcomes: list[Outcome] | None = None
+        self.late_ms: list[int] = []
         self.stamp = 0
 
     def rest(self) -> "PartialItem | None":
@@ -173,6 +175,7 @@ class PartialItem:
         off. Duplicate: this version had arrived already. Superseded: everything it carries is older.
         """
         already = {code for place in (self.side, self.record) if place.batch == batch for code in place.applied}
+        self._measure(known, {code >> 1 for code in already})
         outcomes: list[Outcome] = []
         before: set[int] = set()
         newer = NOTHING  # what the newer events of this call say by themselves
@@ -187,6 +190,31 @@ class PartialItem:
                 before.add(one.code)
                 known, newer = join(known, one.state), join(newer, one.state)
         self.outcomes = outcomes
+
+    def _measure(self, known: State, mine: set[int]) -> None:
+        """How much older each event is than the newest version before it: stored by another batch, or in its place in the call.
+
+        mine: versions that this batch has written. A replay cannot know what stood there before them, so what is stored counts
+        only where the call holds nothing newer.
+        """
+        ranks = [rank for rank in (known.deleted, known.newest and known.newest.rank) if rank is not None]
+        newest = max(ranks, default=BELOW_ALL)
+        if newest in mine or is_older_rank(newest, self.said[0].prepared.rank):
+            newest = BELOW_ALL
+        self.late_ms = [NOT_MEASURED] * len(self.said)
+        for place, one in sorted(enumerate(self.said), key=lambda said: said[1].prepared.index):
+            rank = one.prepared.rank
+            if is_older_rank(rank, newest):
+                self.late_ms[place] = late_by(rank, newest)
+            else:
+                newest = rank
+
+    def settled(self) -> list[Outcome]:
+        """The outcomes with how late each event was: one that brought something may be late, a duplicate never is."""
+        return [
+            outcome if late == NOT_MEASURED or outcome.disposition is Disposition.DUPLICATE else outcome._replace(late_ms=late)
+            for outcome, late in zip(self.outcomes or (), self.late_ms, strict=True)
+        ]
 
     def applied(self, place: Replica, batch: str) -> list[int]:
         """Codes of what this batch has applied, to be kept at `place` with those that stand there."""
@@ -247,11 +275,11 @@ def _newest_first(a: Said, b: Said) -> int:
 _NEWEST_FIRST = cmp_to_key(_newest_first)
 
 
-def past_horizon(one: Said, oldest_ms: float) -> Outcome:
-    """APPLIED, and whether the event came later than deletes are remembered."""
+def past_horizon(one: Said, outcome: Outcome, oldest_ms: float) -> Outcome:
+    """`outcome`, one of an event that was applied, and whether the event came later than deletes are remembered."""
     event = one.prepared.event
     late = one.prepared.kind != DELETED and event.lut_ms is not None and event.lut_ms < oldest_ms
-    return Outcome(Disposition.APPLIED, past_horizon=True) if late else APPLIED
+    return outcome._replace(past_horizon=True) if late else outcome
 
 
 __all__ = [

@@ -44,7 +44,7 @@ from sinks.aerospike.partial_item import (
     side_of,
 )
 from sinks.aerospike.values import OP_WRITE
-from sinks.contract import APPLIED, Outcome
+from sinks.contract import APPLIED, Disposition, Outcome
 
 
 class PartialStep(IntEnum):
@@ -206,8 +206,8 @@ class PartialProtocol:
     def _done(self, item: PartialItem, now_s: float) -> Outcome:
         oldest_ms = (now_s - self._config.tombstone_horizon_s) * 1000
         answered = APPLIED
-        for one, outcome in zip(item.said, item.outcomes or (), strict=True):
-            outcome = past_horizon(one, oldest_ms) if outcome is APPLIED else outcome
+        for one, outcome in zip(item.said, item.settled(), strict=True):
+            outcome = past_horizon(one, outcome, oldest_ms) if outcome.disposition is Disposition.APPLIED else outcome
             self._outcomes[one.prepared.index] = outcome
             if one.prepared.index == item.index:
                 answered = outcome

@@ -13,7 +13,7 @@ repeated, and repeated late.
                                         |--older--> UPDATE_EXACT
                                         `--equal--> LOOK_AGAIN (applied by this very batch, else duplicate)
     delete           MARK --0--> REMOVE --0, not found--> applied
-                       |            `--filtered--> superseded (the record is newer than the delete)
+                       |            `--filtered--> READ_NEWER --> superseded (the record is newer than the delete: by how much?)
                        `--filtered--> READ_MARK --outranks us--> superseded
                                         |--older--> MARK_EXACT
                                         `--equal--> REMOVE (applied by this very batch, else duplicate)
@@ -31,13 +31,14 @@ from aerospike_helpers.batch.records import BatchRecord, Read, Remove, Write
 from aerospike_helpers.operations import operations as op
 
 from schemas.events import ChangeEvent
+from schemas.lateness import late_by
 from sinks.aerospike.classify import Answer
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.guards import BATCH_BIN, KIND_BIN, VERSION_BIN, older, older_or_equal, outranked, surely_older
 from sinks.aerospike.item import DELETED, Item, outranks, prepare, rank_and_dedupe
 from sinks.aerospike.rank import rank_of
 from sinks.aerospike.values import OP_WRITE
-from sinks.contract import APPLIED, DUPLICATE, SUPERSEDED, Disposition, Outcome
+from sinks.contract import APPLIED, DUPLICATE, SUPERSEDED, Disposition, Outcome, superseded
 
 PAST_HORIZON = Outcome(Disposition.APPLIED, past_horizon=True)
 
@@ -56,6 +57,7 @@ class Step(IntEnum):
     LOOK_AGAIN = 8
     UNDO = 9
     REMOVE = 10
+    READ_NEWER = 11
 
 
 READ_VERSION = [op.read(VERSION_BIN), op.read(BATCH_BIN)]
@@ -85,16 +87,18 @@ class Protocol:
     """
 
     steps = Step
-    reads = frozenset({Step.READ_MARK, Step.READ_BACK, Step.LOOK, Step.LOOK_AGAIN})
+    reads = frozenset({Step.READ_MARK, Step.READ_BACK, Step.LOOK, Step.LOOK_AGAIN, Step.READ_NEWER})
 
     def __init__(self, config: MirrorConfig, batch_token: str, outcomes: list[Outcome | None]) -> None:
         self._config = config
         self._token = batch_token
         self._outcomes = outcomes
+        self._events: Sequence[ChangeEvent] = ()
         self._token_op = {"op": OP_WRITE, "bin": BATCH_BIN, "val": batch_token}
 
     def items(self, events: Sequence[ChangeEvent]) -> list[Item]:
         """The call's work, one item per record; what loses or cannot be stored is answered at once."""
+        self._events = events
         return rank_and_dedupe(events, self._config, self._outcomes)
 
     def heir(self, item: Item, events: Sequence[ChangeEvent]) -> Item | None:
@@ -133,7 +137,7 @@ class Protocol:
                 return Write(
                     item.key, self._record_operations(item), None, _expiring(_CREATE[item.sends_key], item.event.exp_s, now_s)
                 )
-            case Step.READ_BACK:
+            case Step.READ_BACK | Step.READ_NEWER:
                 return Read(item.digest_key, READ_VERSION)
             case Step.LOOK | Step.LOOK_AGAIN | Step.READ_MARK:
                 return Read(item.mark_key, READ_TOMBSTONE)
@@ -194,7 +198,7 @@ class Protocol:
             case Step.READ_BACK:
                 return self._read_back(item, answer, bins or {})
             case Step.LOOK:
-                return SUPERSEDED if self._outranked_by(item, answer, bins) else Step.CREATE
+                return self._superseded(item, bins) if self._outranked_by(item, answer, bins) else Step.CREATE
             case Step.CREATE:
                 if answer is Answer.EXISTS:
                     return Step.UPDATE_EXACT
@@ -204,14 +208,17 @@ class Protocol:
             case Step.LOOK_AGAIN:
                 if self._outranked_by(item, answer, bins):
                     item.undo_rank = (bins or {})[VERSION_BIN]
+                    item.verdict = self._superseded(item, bins)
                     return Step.UNDO
                 return item.verdict or APPLIED
             case Step.UNDO:
-                return SUPERSEDED
+                return item.verdict or SUPERSEDED
             case Step.REMOVE:
                 if answer is Answer.FILTERED:
-                    return SUPERSEDED
+                    return Step.READ_NEWER
                 return APPLIED if item.marked_here else DUPLICATE
+            case Step.READ_NEWER:
+                return self._superseded(item, bins)
 
     def _after_mark(self, item: Item, now_s: float) -> Step:
         expired = item.event.exp_s is not None and item.event.exp_s <= now_s
@@ -223,10 +230,10 @@ class Protocol:
             return Step.MARK_EXACT
         kind = bins.get(KIND_BIN, DELETED)
         if outranks(stored, kind, item.rank, item.kind):
-            return SUPERSEDED
+            return self._superseded(item, bins)
         if outranks(item.rank, item.kind, stored, kind):
             return Step.MARK_EXACT
-        item.marked_here = bins.get(BATCH_BIN) == self._token
+        item.marked_here = self._found_before(item, bins) is None
         return self._after_mark(item, now_s)
 
     def _read_back(self, item: Item, answer: Answer, bins: dict[str, Any]) -> Step | Outcome:
@@ -236,9 +243,28 @@ class Protocol:
         if stored is None:
             return Step.UPDATE_EXACT
         if stored == item.rank:
-            item.verdict = APPLIED if bins.get(BATCH_BIN) == self._token else DUPLICATE
+            item.verdict = APPLIED if self._found_before(item, bins) is None else DUPLICATE
             return Step.LOOK_AGAIN
-        return SUPERSEDED if outranks(stored, 0, item.rank, 0) else Step.UPDATE_EXACT
+        return self._superseded(item, bins) if outranks(stored, 0, item.rank, 0) else Step.UPDATE_EXACT
+
+    def _superseded(self, item: Item, bins: dict[str, Any] | None) -> Outcome:
+        """The outcome of an event that found something newer, and how late it was."""
+        newest = self._found_before(item, bins)
+        return SUPERSEDED if newest is None else superseded(late_by(item.rank, newest))
+
+    def _found_before(self, item: Item, bins: dict[str, Any] | None) -> int | None:
+        """The version found, if another batch wrote it; the events that the item has overtaken then came after it, too.
+
+        What this very batch wrote may stand behind the event in Kafka: a replay would take an event that was in order for late.
+        """
+        newest: int | None = (bins or {}).get(VERSION_BIN)
+        if newest is None or (bins or {}).get(BATCH_BIN) == self._token:
+            return None
+        for index in item.losers or ():
+            outcome = self._outcomes[index]
+            if outcome is not None and outcome.disposition is Disposition.SUPERSEDED:
+                self._outcomes[index] = superseded(late_by(rank_of(self._events[index]), newest))
+        return newest
 
     def _outranked_by(self, item: Item, answer: Answer, bins: dict[str, Any] | None) -> bool:
         """Whether the tombstone just read stands above the event."""

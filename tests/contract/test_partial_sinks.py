@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from schemas.events import ChangeEvent
+from schemas.lateness import NOT_MEASURED
 from sinks.aerospike import AerospikeMirror
 from sinks.contract import Deadline, Disposition, Fence, RecordSink
 from sinks.testing import PartialMemorySink
@@ -166,3 +167,20 @@ def test_the_double_in_memory_gives_the_same_answers(mirror: AerospikeMirror, de
         fence = Fence(uuid4().hex, number)
         real, model = (sink.write(batch, fence, Deadline.after_s(20)) for sink in (mirror, double))
         assert [outcome.disposition for outcome in real] == [outcome.disposition for outcome in model]
+
+
+def late(subject: Subject, events: Sequence[ChangeEvent], batch: int) -> list[int]:
+    return [outcome.late_ms for outcome in subject.sink.write(events, Fence("epoch-one", batch), Deadline.after_s(20))]
+
+
+def test_an_event_is_late_by_the_newest_version_before_it_also_when_it_brings_a_bin(
+    subject: Subject, key: Callable[[str], str]
+) -> None:
+    put(subject, [write(key("r"), 5_000, bins={"a": 5}), delete(key("s"), 5_000)], 1)
+    events = [write(key("r"), 2_000, bins={"a": 2}), write(key("r"), 3_000, bins={"b": 3}), write(key("s"), 1_000, bins={"a": 1})]
+    assert late(subject, events, 2) == [3_000, 2_000, 4_000]
+    assert late(subject, events, 2) == [3_000, 2_000, 4_000], "and a replay measures the same"
+    in_order = [write(key("r"), 6_000, bins={"a": 6}), write(key("r"), 8_000, bins={"a": 8})]
+    assert late(subject, in_order, 3) == [NOT_MEASURED, NOT_MEASURED]
+    assert late(subject, [*in_order, write(key("r"), 7_000, bins={"a": 7})], 3) == [NOT_MEASURED, NOT_MEASURED, 1_000]
+    assert late(subject, [in_order[1]], 4) == [NOT_MEASURED], "a duplicate is not late"

@@ -1,5 +1,6 @@
 """One suite over every record sink: the double in memory, the one that fails by script, and Aerospike itself."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -8,8 +9,9 @@ import pytest
 
 from schemas.errors import InDoubt, Retryable
 from schemas.events import ChangeEvent
+from schemas.lateness import NOT_MEASURED
 from sinks.aerospike import AerospikeMirror
-from sinks.contract import Deadline, Disposition, Fence, RecordSink
+from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
 from sinks.testing import Fault, FaultySink, MemorySink
 from tests.support.events import delete, write
 from tests.support.mirror import mirror_config, visible
@@ -54,6 +56,14 @@ def key() -> Callable[[str], str]:
 
 
 def put(subject: Subject, events: Sequence[ChangeEvent], batch: int = 1, epoch: str = "epoch-one") -> list[Disposition]:
+    return [outcome.disposition for outcome in answers(subject, events, batch, epoch)]
+
+
+def late(subject: Subject, events: Sequence[ChangeEvent], batch: int = 1) -> list[int]:
+    return [outcome.late_ms for outcome in answers(subject, events, batch, "epoch-one")]
+
+
+def answers(subject: Subject, events: Sequence[ChangeEvent], batch: int, epoch: str) -> Sequence[Outcome]:
     """Write as the micro-batch does: the whole call again after anything that may be repeated."""
     for _ in range(5):
         try:
@@ -61,7 +71,7 @@ def put(subject: Subject, events: Sequence[ChangeEvent], batch: int = 1, epoch: 
         except (Retryable, InDoubt):
             continue
         assert len(outcomes) == len(events)
-        return [outcome.disposition for outcome in outcomes]
+        return outcomes
     raise AssertionError("the sink never recovered")
 
 
@@ -173,3 +183,36 @@ def test_the_scripted_faults_really_fired() -> None:
     put(subject, [write("a", 1), write("b", 1), write("c", 1)])
     assert isinstance(subject.sink, FaultySink)
     assert subject.sink.fired == 2
+
+
+def test_an_event_is_late_by_the_newest_version_before_it(subject: Subject, key: Callable[[str], str]) -> None:
+    put(subject, [write(key("a"), 5_000), delete(key("b"), 5_000), write(key("c"), 5_000), write(key("d"), 5_000)], batch=1)
+    assert late(subject, [write(key("a"), 2_000)], batch=2) == [3_000]
+    assert late(subject, [write(key("b"), 1_000)], batch=3) == [4_000], "later than a delete"
+    assert late(subject, [delete(key("c"), 4_990)], batch=4) == [10], "a delete later than a write"
+    assert late(subject, [delete(key("b"), 4_000)], batch=5) == [1_000], "a delete later than a delete"
+    assert late(subject, [write(key("d"), 5_000, gen=0)], batch=6) == [0], "of one millisecond"
+    expires = int(time.time()) + 3_600
+    assert late(subject, [write(key("d"), 4_000, exp_s=expires)], batch=7) == [1_000], "one that would have expired"
+    in_order = [write(key("a"), 6_000), write(key("a"), 6_000), write(key("e"), 1), delete(key("e"), 2)]
+    assert late(subject, in_order, batch=8) == [NOT_MEASURED] * 4
+
+
+def test_what_a_newer_event_of_its_batch_overtook_is_late_only_behind_it(subject: Subject, key: Callable[[str], str]) -> None:
+    put(subject, [write(key("b"), 9_000)], batch=1)
+    events = [
+        write(key("a"), 1_000), write(key("a"), 3_000), write(key("a"), 2_000), write(key("a"), 4_000),
+        write(key("b"), 7_000), write(key("b"), 8_000),
+    ]  # fmt: skip
+    measured = [NOT_MEASURED, NOT_MEASURED, 1_000, NOT_MEASURED, 2_000, 1_000]
+    assert late(subject, events, batch=2) == measured
+    assert late(subject, events, batch=2) == measured, "and a replay measures the same"
+    assert late(subject, events[:2], batch=3) == [3_000, 1_000], "read again by another batch they are late"
+    assert late(subject, [write(key("a"), 0), write(key("a"), 4_000)], batch=4) == [4_000, NOT_MEASURED], (
+        "a duplicate is not late"
+    )
+
+
+def test_events_without_ordering_data_are_never_late(subject: Subject, key: Callable[[str], str]) -> None:
+    put(subject, [write(key("a"), 5_000)], batch=1)
+    assert late(subject, [write(key("a"), 0, lut_ms=None, gen=None)], batch=2) == [NOT_MEASURED]
