@@ -30,12 +30,14 @@ from checkpoints.journal import Journal
 from checkpoints.layout import end_offsets, read_epoch, start_offsets
 from pipelines.failpoints import Failpoints
 from pipelines.gate import Gate, StopRequested
+from pipelines.horizon_alarm import HorizonAlarm
 from pipelines.kafka_offsets import Offsets, count
 from pipelines.letters import LaneLetters
 from pipelines.outputs import Account, BatchOutput
 from pipelines.pressure import Pressure
 from pipelines.progress import BatchReport, Report
 from schemas.errors import Terminal
+from schemas.lateness import as_text
 from schemas.ledger import LedgerRow
 from sinks.contract import Fence
 
@@ -82,6 +84,7 @@ class MicroBatch:
         self._report = report
         self._newest = newest
         self._failpoints = failpoints
+        self._alarm = HorizonAlarm(lane, report)
         self._epoch: str | None = None
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
@@ -175,6 +178,8 @@ class MicroBatch:
             max_lut_ms=account.max_lut_ms,
             start_offsets=json.dumps(start),
             end_offsets=json.dumps(end),
+            gaps=count(end, since=start) - account.messages,
+            lateness=as_text(account.lateness),
         )
 
     def _tell(
@@ -196,6 +201,7 @@ class MicroBatch:
                 pressures=pressures,
             )
         )
+        self._alarm.look(rows)
 
 
 def tasks_for(messages: int, messages_per_task: int) -> int:

@@ -22,8 +22,9 @@ from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.worker_errors import packed, raise_worst
 from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
+from schemas.lateness import NOTHING_LATE, Lateness, added, lateness_of
 from schemas.reasons import MAY_PASS
-from sinks.contract import Deadline, Disposition, Fence, Outcome, RecordSink
+from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome, RecordSink
 from sinks.pressure import UNSLOWED, Allowance, Pace, Paced, Seen
 
 SUMMARY, DEAD, ERROR = "summary", "dead", "error"
@@ -75,10 +76,11 @@ LETTERS = pa.schema(
 
 
 class Report(NamedTuple):
-    """What the workers of a batch say: counts over all partitions, the newest last-update time, and the dead letters, if any."""
+    """What the workers of a batch say: counts over all partitions, newest last-update time, lateness, dead letters if any."""
 
     counts: dict[str, int]
     max_lut_ms: int | None
+    lateness: Lateness
     letters: pa.Table | None
 
 
@@ -94,6 +96,7 @@ def read_report(rows: pa.Table) -> Report:
     return Report(
         {name: sum(summary[name] for summary in summaries) for name in COUNTS},
         max(luts, default=None),
+        added(summary["lateness"] for summary in summaries),
         pa.concat_tables(letters) if letters else None,
     )
 
@@ -114,6 +117,7 @@ class MirrorWorker:
     budget_s:          one deadline for all the calls of the partition.
     window_rows, window_bytes: events handed to the sink at once; bytes are those of the Kafka values.
     return_undecoded:  whether messages that cannot be decoded come back as dead letters; else another lane keeps them.
+    horizon_ms:        how long the sink remembers deletes; events later than that are counted apart.
     lease:             the driver's, asked before every window: a worker may outlive its driver, or be paused with it.
     allowance:         the share of the usual speed that the flow's writers begin this batch with.
     """
@@ -127,6 +131,7 @@ class MirrorWorker:
     window_bytes: int
     return_undecoded: bool
     victims: Victims
+    horizon_ms: int
     lease: LeaseCheck | None = None
     allowance: Allowance = UNSLOWED
 
@@ -140,7 +145,8 @@ class MirrorWorker:
                     yield from work.letters()
         except MillraceError as error:
             yield _row(ERROR, packed(error))
-        yield _row(SUMMARY, json.dumps({**work.counts, "max_lut_ms": work.max_lut_ms, "seen": work.seen}).encode())
+        summary = {**work.counts, "max_lut_ms": work.max_lut_ms, "lateness": work.lateness, "seen": work.seen}
+        yield _row(SUMMARY, json.dumps(summary).encode())
 
 
 def windows(batches: Iterator[pa.RecordBatch], rows: int, size_bytes: int) -> Iterator[pa.Table]:
@@ -177,6 +183,7 @@ class _Partition:
     worker: MirrorWorker
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     max_lut_ms: int | None = None
+    lateness: Lateness = NOTHING_LATE
     _deadline: Deadline | None = None
     _letters: list[dict[str, Any]] = field(default_factory=list)
     _pace: Pace | None = None
@@ -202,10 +209,15 @@ class _Partition:
                 own = found.decoded or not kept_here
                 self._bury(window, (found.row, found.element), found.code, found.detail, *whose, rejected=own)
         outcomes = self._write(read.events)
-        counts = Counter(outcome.disposition for outcome in outcomes)
+        others = [outcome for outcome in outcomes if outcome is not APPLIED]  # nearly all are this very object
+        counts = Counter(outcome.disposition for outcome in others)
+        counts[Disposition.APPLIED] += len(outcomes) - len(others)
         for disposition, number in counts.items():
             self.counts[_COUNTED_AS[disposition]] += number
-        self.counts["past_horizon"] += sum(outcome.past_horizon for outcome in outcomes)
+        self.counts["past_horizon"] += sum(outcome.past_horizon for outcome in others)
+        if others:
+            late = lateness_of([outcome.late_ms for outcome in others], self.worker.horizon_ms)
+            self.lateness = added((self.lateness, late))
         if counts[Disposition.REJECTED]:
             for row, event, outcome in zip(read.rows, read.events, outcomes, strict=True):
                 if outcome.disposition is Disposition.REJECTED:

@@ -14,6 +14,7 @@ from pipelines.failpoints import Victims
 from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report, seen_by_writers
 from pipelines.pressure import Patience, Pressure, SharedPressure
 from pipelines.worker_errors import workers_errors_raised
+from schemas.lateness import Lateness
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
 from sinks.delta.history import DeltaHistory
@@ -24,6 +25,7 @@ class Account:
     """What became of a batch in one output; the sums of schemas.ledger.LedgerRow. `dead` includes what could not be decoded.
 
     undecoded: messages that could not be decoded, part of `dead`; the same in every output of the batch.
+    lateness:  how late events came (`schemas.lateness`), None where that is not measured.
     letters:   dead letters that came back with the account (columns of mirror_worker.LETTERS), or None.
     pressure:  how the destination took it, None where nobody asks.
     """
@@ -40,6 +42,7 @@ class Account:
     unversioned: int
     max_lut_ms: int | None
     seconds: float
+    lateness: Lateness | None = None
     letters: pa.Table | None = None
     pressure: Pressure | None = None
 
@@ -68,6 +71,7 @@ class MirrorOutput:
     """A record sink fed by Spark's Python workers: one Spark action per batch.
 
     budget_s: time for one batch in one worker; Patience makes it more. pressure: shared by all outputs to the same cluster.
+    horizon_ms: how long the sink remembers deletes.
     """
 
     sink: RecordSink
@@ -76,6 +80,7 @@ class MirrorOutput:
     budget_s: float
     keeps_undecoded: bool
     victims: Victims
+    horizon_ms: int
     window_rows: int = 10_000
     window_bytes: int = 32 << 20
     messages_per_task: int = 1_000
@@ -101,6 +106,7 @@ class MirrorOutput:
             window_bytes=self.window_bytes,
             return_undecoded=self.keeps_undecoded,
             victims=self.victims,
+            horizon_ms=self.horizon_ms,
             lease=self.lease,
             allowance=self.pressure.allowance(self.name),
         )
@@ -109,8 +115,14 @@ class MirrorOutput:
         self.patience.attempted(writers)
         pressure = self.pressure.learn(self.name, writers)
         report = read_report(rows)
-        seconds = time.monotonic() - started
-        return Account(**report.counts, max_lut_ms=report.max_lut_ms, seconds=seconds, letters=report.letters, pressure=pressure)
+        return Account(
+            **report.counts,
+            max_lut_ms=report.max_lut_ms,
+            seconds=time.monotonic() - started,
+            lateness=report.lateness,
+            letters=report.letters,
+            pressure=pressure,
+        )
 
 
 @dataclass(frozen=True, slots=True)

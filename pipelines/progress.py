@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TextIO
 
 from pipelines.pressure import Pressure
+from schemas.lateness import NOTHING_LATE, Lateness, added, as_text, from_text, latest_step
 from schemas.ledger import LedgerRow
 
 OutputFormat = Literal["text", "json"]
@@ -74,6 +75,8 @@ def merge(first: BatchReport, second: BatchReport) -> BatchReport:
             dead=a.dead + b.dead,
             past_horizon=a.past_horizon + b.past_horizon,
             unversioned=a.unversioned + b.unversioned,
+            gaps=None if a.gaps is None or b.gaps is None else a.gaps + b.gaps,
+            lateness=as_text(_together(from_text(a.lateness), from_text(b.lateness))),
         )
         for a, b in zip(first.outputs, second.outputs, strict=True)
     )
@@ -92,6 +95,10 @@ def merge(first: BatchReport, second: BatchReport) -> BatchReport:
     )
 
 
+def _together(a: Lateness | None, b: Lateness | None) -> Lateness | None:
+    return None if a is None or b is None else added((a, b))
+
+
 def text_lines(report: BatchReport) -> list[str]:
     """The report as a person reads it: one line per output, nearly always one."""
     first = report.batch_id - report.batches + 1
@@ -105,6 +112,9 @@ def text_lines(report: BatchReport) -> list[str]:
             parts.append(f"{row.unselected:,} not selected")
         if row.past_horizon:
             parts.append(f"PAST HORIZON {row.past_horizon:,}")
+        lateness = from_text(row.lateness) or NOTHING_LATE
+        if any(lateness):
+            parts.append(f"{sum(lateness):,} late by up to {latest_step(lateness)}")
         if row.unversioned:
             parts.append(f"{row.unversioned:,} without version")
         pressure = report.pressures.get(row.output)

@@ -151,8 +151,10 @@ class FlowParts:
             if isinstance(options, MirrorOptions):
                 first = owner and not any(step.keeps_undecoded for step in steps)
                 sink, patience_s, victims = self.sinks[name], options.batch_timeout_s, failpoints.victims
-                pressure = self._pressures[name]
-                steps.append(MirrorOutput(sink, reading, lane, patience_s, first, victims, lease=lease, pressure=pressure))
+                horizon_ms, pressure = options.tombstone_horizon_s * 1000, self._pressures[name]
+                steps.append(
+                    MirrorOutput(sink, reading, lane, patience_s, first, victims, horizon_ms, lease=lease, pressure=pressure)
+                )
             else:
                 steps.append(HistoryOutput(self.histories[name], reading))
         return steps

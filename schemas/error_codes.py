@@ -213,8 +213,36 @@ _KINDS = (
     ErrorKind(
         "E410",
         "Ledger does not balance",
-        "In a batch, events in differ from applied + superseded + duplicate + dead.",
+        "In a batch, events in differ from applied + superseded + duplicate + dead, or more messages were read than there are.",
         "A defect: keep the checkpoint and the log, and report it with the batch named in the message.",
+    ),
+    ErrorKind(
+        "E411",
+        "Ledger lacks a batch or has one twice",
+        "`millrace ledger --check`: batches of a lane do not follow each other, or an account is there twice.",
+        "Find out who changed the tables: `DESCRIBE HISTORY` names every commit. Read the range again with a new checkpoint.",
+    ),
+    ErrorKind(
+        "E412",
+        "Offsets in the ledger do not join",
+        "`millrace ledger --check`: a batch begins elsewhere than the one before ended, or holds more or fewer messages than its "
+        "offsets say.",
+        "Compare the offsets named with Spark's checkpoint of that batch; `millrace reconcile` says what is missing or wrong.",
+    ),
+    ErrorKind(
+        "E413",
+        "A table holds other than the ledger says",
+        "`millrace ledger --check`: rows of the history, or dead letters, of a batch are not as many as its account says, stand "
+        "there twice, or are not of its offsets.",
+        "Find the commit that took or added rows with `DESCRIBE HISTORY`; a RESTORE to the version before it brings them back.",
+    ),
+    ErrorKind(
+        "E414",
+        "Events are older than the tombstone horizon",
+        "Told while a flow runs: an event came later than deletes are remembered. If a delete of its record was forgotten "
+        "meanwhile, the event has brought the record back.",
+        "Reading old messages again? Then it is expected. Else raise `tombstone_horizon_s` above what `millrace ledger` shows as "
+        "lateness, and compare mirror and source with `millrace reconcile`.",
     ),
     ErrorKind(
         "E420",

@@ -27,7 +27,7 @@ _UP_TO_MS = [ms for ms, _ in _STEPS]
 BEYOND = len(_STEPS) + 1
 """Index of the last count: events later than the tombstone horizon."""
 NAMES = (*(name for _, name in _STEPS), "the horizon", "more than the horizon")
-"""What each count is up to, the bound included. Of two bounds that an event is below the lower one counts it."""
+"""What each count's events are late by at most, but for the last; each event counts once, where it fits first."""
 NOTHING_LATE = (0,) * (BEYOND + 1)
 NOT_MEASURED = -1
 """Lateness of an event that came in order, or of which the newest version is not known."""

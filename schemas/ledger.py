@@ -1,6 +1,6 @@
 """The account of a micro-batch: every event in ends as applied, superseded, duplicate or dead."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from schemas.errors import Terminal
@@ -87,4 +87,6 @@ class LedgerRow:
         return asdict(self)
 
 
-__all__ = ["LEDGER_ADDED", "LEDGER_DDL", "LedgerRow"]
+LEDGER_COLUMNS = tuple(column.name for column in fields(LedgerRow))
+
+__all__ = ["LEDGER_ADDED", "LEDGER_COLUMNS", "LEDGER_DDL", "LedgerRow"]

@@ -22,7 +22,7 @@ def run(
     """Run a flow. Ctrl-C or SIGTERM stops it after the batches under way; once more, or after --drain-timeout, stops at once.
 
     Shows one line per micro-batch and lane, or with `--output json` one object per line: kind "batch" with the ledger's columns,
-    and the kinds started, took_over, waiting, restart, recovered, kafka_away, kafka_back, stopping, cut, stopped.
+    and the kinds started, took_over, waiting, restart, recovered, kafka_away, kafka_back, past_horizon, stopping, cut, stopped.
     Exit status 0 after an ordered stop, 2 when the flow or the set-up is wrong, 3 when a server did not answer for too long,
     Spark died, or a stop cut a batch, which the next start repeats; 4 when a person must decide.
     """

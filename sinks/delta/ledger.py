@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from schemas.ledger import LEDGER_DDL, LedgerRow
+from schemas.ledger import LEDGER_ADDED, LEDGER_DDL, LedgerRow
 from sinks.delta.append import append_rows, path_lock
 from sinks.delta.ddl import delta_schema
 from sinks.delta.table import TableContract, create_if_absent, is_table, open_table, require_contract, said, table_path
@@ -28,12 +28,16 @@ CONTRACT = TableContract(
     ddl=LEDGER_DDL,
     description="Millrace ledger: what became of every event, per output and micro-batch",
     stats="flow,lane,output,epoch,batch_id,committed_at,max_lut_ms",
+    may_grow=LEDGER_ADDED,
 )
 _LOG = logging.getLogger("millrace.ledger")
 _LOOK_EVERY = 50
 _MANY_FILES = 200
 _DAY_S = 86_400.0
 _SCHEMA: pa.Schema = pa.schema(delta_schema(LEDGER_DDL).to_arrow())
+_KEY = ["lane", "output", "epoch", "batch_id"]
+ORDER = ("committed_at", "batch_id", "lane", "output", "epoch")
+"""Accounts are read in this order."""
 
 
 class PendingBatch(Protocol):
@@ -108,7 +112,7 @@ class LedgerTable:
             stored = version_in(table, application)
             if stored is not None and stored >= batch_id:
                 return 0
-            append_rows(_table(rows), table, Txn(application, batch_id))
+            append_rows(_table(rows), table, Txn(application, batch_id), grow=True)
         return len(rows)
 
     def _flush_epoch(self, journal: PendingRows, lane: str, epoch: str, batches: Sequence[PendingBatch]) -> int:
@@ -119,7 +123,7 @@ class LedgerTable:
             stored = version_in(table, application)
             new = [row for batch in batches if stored is None or batch.batch_id > stored for row in batch.rows]
             if new:
-                append_rows(_table(new), table, Txn(application, last))
+                append_rows(_table(new), table, Txn(application, last), grow=True)
                 self._merge_small_files()
         journal.drop_through(lane, epoch, last)
         return len(new)
@@ -157,35 +161,61 @@ class LedgerTable:
         since: only those committed at that time or later. A table that is not there yet counts as empty.
         Raises Retryable E230 when the storage does not answer, Terminal E425 on a damaged journal file.
         """
+        return rows_of(self.accounts(journal, lane=lane, output=output, epoch=epoch, since=since))
+
+    def accounts(
+        self,
+        journal: PendingRows | None = None,
+        *,
+        lane: str | None = None,
+        output: str | None = None,
+        epoch: str | None = None,
+        since: datetime | None = None,
+        columns: Sequence[str] = _SCHEMA.names,
+    ) -> pa.Table:
+        """As `read`, in Arrow, for any number of accounts. columns: which; ORDER is always among them."""
+        names = list(dict.fromkeys((*ORDER, *columns)))
         # The journal first: rows that a keeper moves meanwhile are then seen twice rather than not at all.
         waiting = (
-            [row for name in (journal.lanes() if journal else []) for batch in journal.pending(name) for row in batch.rows]
-            if journal
-            else []
+            [] if journal is None else [row for name in journal.lanes() for one in journal.pending(name) for row in one.rows]
         )
-        rows: dict[tuple[str, str, str, int], LedgerRow] = {}
-        for row in (*waiting, *self._stored(lane, output, epoch)):
-            rows[row.lane, row.output, row.epoch, row.batch_id] = row
-        return sorted(
-            (row for row in rows.values() if row.flow == self.flow and _wanted(row, lane, output, epoch, since)),
-            key=lambda row: (_time(row.committed_at), row.batch_id, row.lane, row.output),
-        )
-
-    def _stored(self, lane: str | None, output: str | None, epoch: str | None) -> Iterator[LedgerRow]:
-        if not is_table(self.path, self._storage_options):
-            return
         chosen = pc.field("flow") == self.flow
         for name, value in (("lane", lane), ("output", output), ("epoch", epoch)):
             if value is not None:
                 chosen &= pc.field(name) == value
-        dataset = DeltaTable(self.path, storage_options=self._storage_options).to_pyarrow_dataset()
-        for record in dataset.to_table(columns=_SCHEMA.names, filter=chosen).to_pylist():
-            yield _row(record)
+        if since is not None:
+            chosen &= pc.field("committed_at") >= pa.scalar(since, _SCHEMA.field("committed_at").type)
+        parts = [_table(waiting).filter(chosen).select(names), *self.stored(chosen, names)]
+        return _each_once(pa.concat_tables(parts)).sort_by([(name, "ascending") for name in ORDER])
+
+    def stored(self, chosen: pc.Expression, names: Sequence[str]) -> Iterator[pa.Table]:
+        """The table's own rows as they stand there, doubled ones twice, in pieces. Columns the table lacks are null."""
+        if not is_table(self.path, self._storage_options):
+            return
+        dataset = open_table(self.path, self._storage_options).to_pyarrow_dataset()
+        there = [name for name in names if name in dataset.schema.names]
+        wanted = pa.schema([_SCHEMA.field(name) for name in names])
+        for batch in dataset.scanner(columns=there, filter=chosen).to_batches():
+            columns = [
+                batch.column(name) if name in there else pa.nulls(batch.num_rows, _SCHEMA.field(name).type) for name in names
+            ]
+            yield pa.Table.from_arrays(columns, names=list(names)).cast(wanted)
+
+
+def _each_once(rows: pa.Table) -> pa.Table:
+    """The last row of every account: what is in the table stands, whatever the journal says."""
+    groups = rows.append_column("row", pa.array(range(rows.num_rows), pa.int64())).group_by(_KEY).aggregate([("row", "max")])
+    return rows if groups.num_rows == rows.num_rows else rows.take(groups.column("row_max"))
 
 
 def _table(rows: Iterable[LedgerRow]) -> pa.Table:
     records = [{**row.as_dict(), "committed_at": _time(row.committed_at)} for row in rows]
     return pa.Table.from_pylist(records, schema=_SCHEMA)
+
+
+def rows_of(accounts: pa.Table) -> list[LedgerRow]:
+    """The accounts, of all columns, as ledger rows."""
+    return [_row(record) for record in accounts.to_pylist()]
 
 
 def _row(record: dict[str, Any]) -> LedgerRow:
@@ -197,13 +227,4 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _wanted(row: LedgerRow, lane: str | None, output: str | None, epoch: str | None, since: datetime | None) -> bool:
-    return (
-        (lane is None or row.lane == lane)
-        and (output is None or row.output == output)
-        and (epoch is None or row.epoch == epoch)
-        and (since is None or _time(row.committed_at) >= since)
-    )
-
-
-__all__ = ["CONTRACT", "LedgerTable", "PendingBatch", "PendingRows"]
+__all__ = ["CONTRACT", "LedgerTable", "ORDER", "PendingBatch", "PendingRows", "rows_of"]

@@ -85,7 +85,7 @@ def test_a_registry_that_is_away_fails_the_batch_and_no_message(spark: SparkSess
     values = [message(7, OLD, {"n": 1})]
     with pytest.raises(Retryable, match=r"E221.*after \d+ tr.*connection refused"):
         rows_of(spark, values, options)
-    mirror = MirrorOutput(_NoSink(), options, "fast", 10.0, keeps_undecoded=True, victims=())  # type: ignore[arg-type]
+    mirror = MirrorOutput(_NoSink(), options, "fast", 10.0, keeps_undecoded=True, victims=(), horizon_ms=1)  # type: ignore[arg-type]
     with pytest.raises(Retryable, match="E221"):
         mirror.apply(frame_of(spark, values), Fence("epoch", 0))
 

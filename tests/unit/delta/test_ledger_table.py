@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from checkpoints.journal import Journal
 from schemas.errors import ConfigError, Retryable, Terminal
@@ -72,7 +73,7 @@ def test_a_kill_between_append_and_drop(journal: Journal, ledger: LedgerTable, m
 def test_a_kill_before_the_append_loses_nothing(journal: Journal, ledger: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
     journal.put("fast", [row(0)])
     with monkeypatch.context() as patch:
-        patch.setattr(module, "append_rows", lambda *_: (_ for _ in ()).throw(Retryable("E230", "away")))
+        patch.setattr(module, "append_rows", lambda *_, **__: (_ for _ in ()).throw(Retryable("E230", "away")))
         with pytest.raises(Retryable):
             ledger.flush(journal, "fast")
     assert ledger.read(journal) == [row(0)]
@@ -84,8 +85,8 @@ def test_a_batch_that_ends_during_a_flush_waits_for_the_next(
 ) -> None:
     append_rows = module.append_rows
 
-    def meanwhile(*arguments: object) -> None:
-        append_rows(*arguments)  # type: ignore[arg-type]
+    def meanwhile(*arguments: object, **options: object) -> None:
+        append_rows(*arguments, **options)  # type: ignore[arg-type]
         journal.put("fast", [row(1)])
 
     journal.put("fast", [row(0)])
@@ -162,6 +163,23 @@ def test_a_ledger_not_made_yet_reads_as_the_journal(tmp_path: Path, journal: Jou
     with pytest.raises(ConfigError, match="E121"):
         table.flush(journal, "fast")
     assert len(journal.pending("fast")) == 1
+
+
+def test_a_table_of_an_earlier_release_gets_the_columns_it_lacks(tmp_path: Path, journal: Journal) -> None:
+    from schemas.ledger import LEDGER_DDL
+
+    before = module.TableContract(LEDGER_DDL.partition(", gaps")[0], "as it was", "flow,lane,output,epoch,batch_id")
+    module.create_if_absent(str(tmp_path / "old"), before)
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    columns = {name: [value] for name, value in row(0).as_dict().items() if name not in ("gaps", "lateness")}
+    columns |= {"committed_at": pa.array([at], pa.timestamp("us", "UTC")), "max_lut_ms": pa.array([None], pa.int64())}
+    write_deltalake(tmp_path / "old", pa.table(columns), mode="append")
+    table = LedgerTable("f", str(tmp_path / "old"))
+    assert [(one.batch_id, one.gaps, one.lateness) for one in table.read()] == [(0, None, None)]
+    table.prepare()
+    journal.put("fast", [row(1, gaps=3, lateness="[1]")])
+    assert table.flush(journal, "fast") == 1
+    assert [(one.batch_id, one.gaps, one.lateness) for one in table.read()] == [(0, None, None), (1, 3, "[1]")]
 
 
 def test_a_damaged_journal_stops_the_flush(tmp_path: Path, journal: Journal, ledger: LedgerTable) -> None:

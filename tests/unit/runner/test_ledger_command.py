@@ -8,8 +8,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from checkpoints.journal import Journal
-from pipelines.cli.ledger import ledger, totals_of
-from schemas.errors import ConfigError
+from pipelines.cli.ledger import ledger
+from schemas.errors import ConfigError, Terminal
+from schemas.lateness import as_text, lateness_of
 from schemas.ledger import LedgerRow
 
 ROW = LedgerRow(
@@ -75,9 +76,48 @@ def test_one_event_missing_in_one_batch_is_found(flow: Path) -> None:
 
 
 def test_two_wrongs_that_cancel_out_do_not_balance(flow: Path) -> None:
-    (total,) = totals_of([replace(ROW, applied=6), replace(ROW, batch_id=1, applied=8)])
-    assert total.counts["events_in"] == sum(total.counts[name] for name in ("applied", "superseded", "duplicate", "dead"))
-    assert not total.balanced and total.unbalanced == (0, 1)
+    keep(flow, replace(ROW, applied=6), replace(ROW, batch_id=1, applied=8))
+    (total,) = json.loads(ask(flow, "--output", "json").output)["totals"]
+    assert total["events_in"] == sum(total[name] for name in ("applied", "superseded", "duplicate", "dead"))
+    assert not total["balanced"] and total["unbalanced_batches"] == [0, 1]
+
+
+@pytest.mark.parametrize("wrong", [{"unselected": 1}, {"messages": 13}, {"gaps": -1}, {"dead": 2}])
+def test_all_that_a_batch_is_refused_for_is_seen_in_the_sums(flow: Path, wrong: dict[str, int]) -> None:
+    row = replace(ROW, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(Terminal, match="E410"):
+        row.require_balance()
+    keep(flow, ROW, replace(row, batch_id=1))
+    assert "DOES NOT BALANCE in batch 1" in ask(flow).output
+
+
+def test_sums_run_on_from_batch_to_batch_of_one_output(flow: Path) -> None:
+    bulk = [replace(ROW, lane="bulk", output="history", batch_id=number) for number in range(2)]
+    keep(flow, *(replace(ROW, batch_id=number) for number in range(5)), *bulk)
+    batches = json.loads(ask(flow, "--last", "5", "--output", "json").output)["batches"]
+    assert [(row["output"], row["batch_id"], row["cumulative"]["events_in"]) for row in batches] == [
+        ("history", 1, 20), ("mirror", 1, 20), ("mirror", 2, 30), ("mirror", 3, 40), ("mirror", 4, 50),
+    ]  # fmt: skip
+    assert batches[-1]["cumulative"]["applied"] == 35
+    keep(flow, replace(ROW, batch_id=4))
+    again = json.loads(ask(flow, "--last", "1", "--output", "json").output)["batches"]
+    assert again[0]["cumulative"]["events_in"] == 50, "a batch that is repeated counts once"
+    assert ask(flow, "--last", "1").output.splitlines()[1].split()[-1] == "50"
+
+
+def test_lateness_is_a_histogram_over_all_batches(flow: Path) -> None:
+    day_ms = 86_400_000
+    late = [as_text(lateness_of(found, day_ms)) for found in ([5, 5, 700], [5, 2 * day_ms], [])]
+    keep(flow, *(replace(ROW, batch_id=number, lateness=text, gaps=1) for number, text in enumerate([*late, None])))
+    keep(flow, replace(ROW, lane="bulk", output="history"))
+    output = ask(flow, "--totals").output
+    lines = [line.split() for line in output.splitlines()]
+    assert "fast/mirror: 5 events came late, after a newer version of their record, by up to" in output
+    assert ["10", "ms", "3", "#" * 40] in lines and ["1", "s", "1", "#" * 13] in lines
+    assert ["more", "than", "the", "horizon", "1", "#" * 13] in lines
+    assert "; 4 offsets without a message" in output
+    totals = {total["output"]: total for total in json.loads(ask(flow, "--output", "json").output)["totals"]}
+    assert totals["mirror"]["lateness"]["10 ms"] == 3 and totals["history"]["lateness"] is None
 
 
 def test_a_lane_the_flow_has_not_is_named(flow: Path) -> None:

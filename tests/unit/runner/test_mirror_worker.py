@@ -15,6 +15,7 @@ from pipelines.worker_errors import packed, raise_worst
 from schemas.digest import digest_of
 from schemas.errors import InDoubt, MillraceError, Retryable, Terminal
 from schemas.events import ChangeEvent
+from schemas.lateness import NAMES
 from schemas.xdr import DecodeOptions, RecordType
 from schemas.xdr.reader import Reader
 from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome
@@ -67,7 +68,7 @@ def worker(sink: Any, **changes: Any) -> MirrorWorker:
     usual: dict[str, Any] = {
         "sink": b"sink", "options": pickle.dumps(OPTIONS), "lane": "fast", "fence": Fence("epoch", 7), "budget_s": 5.0,
         "window_rows": 4, "window_bytes": 1 << 20,
-        "return_undecoded": True, "victims": Victims(-1),
+        "return_undecoded": True, "victims": Victims(-1), "horizon_ms": 86_400_000,
     }  # fmt: skip
     return MirrorWorker(**{**usual, **changes})
 
@@ -106,6 +107,18 @@ def test_every_row_has_one_fate() -> None:
         "rows": 6, "unselected": 1, "applied": 2, "superseded": 1, "duplicate": 1, "dead": 1, "undecoded": 1,
     }  # fmt: skip
     assert said.max_lut_ms == 1_700_000_000_500
+
+
+def test_late_events_are_counted_by_how_late_they_are() -> None:
+    day, newest = 86_400_000, 1_700_000_000_000
+    sink = MemorySink()
+    report(worker(sink, fence=Fence("before", 0))(batches(*(row(place, name, newest) for place, name in enumerate("abc")))))
+    late = [row(3, "a", newest - 5), row(4, "b", newest - 700), row(5, "c", newest - day - 1)]
+    rows = [*late, row(6, "d", newest - 900), row(7, "d", newest)]
+    said = report(worker(sink, window_rows=2)(batches(*rows)))
+    counted = {name: number for name, number in zip(NAMES, said.lateness, strict=True) if number}
+    assert counted == {"10 ms": 1, "1 s": 1, "more than the horizon": 1}
+    assert said.counts["superseded"] == 3, "d's older event was in its place"
 
 
 def test_what_cannot_be_decoded_comes_back_whole_or_is_counted_only() -> None:

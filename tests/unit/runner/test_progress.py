@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines.pressure import Pressure
-from pipelines.progress import BatchReport, JsonReport, TextReport, as_json, duration, text_lines
+from pipelines.progress import BatchReport, JsonReport, TextReport, as_json, duration, merge, text_lines
+from schemas.lateness import as_text, lateness_of
 from schemas.ledger import LedgerRow
 
 
@@ -150,3 +151,14 @@ def test_machines_get_the_pressure_of_every_output() -> None:
             "share": 0.4, "smallest_share": 0.4, "limit_per_s": 4_900, "refused": 3_100, "sent_again": 3_050, "waited_s": 2.13,
         }
     }  # fmt: skip
+
+
+def test_late_events_and_how_late_stand_in_the_line_and_add_up() -> None:
+    day_ms = 86_400_000
+    rows = [row(lateness=as_text(lateness_of(late, day_ms))) for late in ([5, 700], [5_000], [])]
+    (line,) = text_lines(report(rows=(rows[0],)))
+    assert "2 late by up to 1 s" in line
+    assert "late" not in text_lines(report(rows=(rows[2],)))[0] and "late" not in text_lines(report())[0]
+    both = merge(report(5, rows=(rows[0],)), report(6, rows=(rows[1],)))
+    assert "3 late by up to 10 s" in text_lines(both)[0]
+    assert merge(report(5), report(6, rows=(rows[1],))).outputs[0].lateness is None
