@@ -7,7 +7,7 @@ sink; only then the JVM. Nothing is read or written before all of them have pass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from py4j.protocol import Py4JError
@@ -19,6 +19,7 @@ from checkpoints.layout import committed_kafka_offsets, last_kafka_offsets
 from checkpoints.lease import Lease, Replaced, current_holder
 from pipelines.backoff import Backoff
 from pipelines.failpoints import Failpoints, Victims, armed_file
+from pipelines.fingerprint import PlanGuard
 from pipelines.flow.model import Flow
 from pipelines.gate import StopRequested
 from pipelines.guards import LanePosition, check_kafka
@@ -29,6 +30,8 @@ from pipelines.progress import Report, duration
 from pipelines.session import build_session, close_session, jvm_is_gone, jvm_pid
 from pipelines.spark_submit import shutdown_held
 from pipelines.stop_signals import StopSignals
+from pipelines.table_guards import TableGuards
+from pipelines.table_watch import TableWatch
 from pipelines.wiring import FlowParts
 from schemas.errors import MillraceError, Retryable, Terminal
 from sinks.delta.table_lock import sign_locks
@@ -46,12 +49,14 @@ def run_flow(
     *,
     once: bool = False,
     adopt_tables: bool = False,
+    accept: Sequence[str] = (),
     drain_timeout_s: float | None = None,
     stop: StopSignals | None = None,
 ) -> None:
     """Run `flow` until it is stopped by SIGINT or SIGTERM, or, with `once`, until everything there now is written.
 
-    adopt_tables:    accept Delta tables that another checkpoint has written, instead of refusing E423.
+    adopt_tables:    take Delta tables as they are, instead of refusing E423, E426, E441 and E442.
+    accept:          changes of the flow since it last ran that are accepted, by the names E443 gives them.
     drain_timeout_s: time for running micro-batches after a signal; None: the flow's own.
     stop:            signals that are caught already; None: caught from here on.
     Returns when every lane has stopped in order and the ledger is flushed.
@@ -72,9 +77,9 @@ def run_flow(
         stop.told = told
         lease = stack.enter_context(_patient_lease(flow, report, stop))
         sign_locks(lease.replaced_when)
-        parts = FlowParts(flow, adopt_tables=adopt_tables)
+        parts = FlowParts(flow)
         try:
-            _require_startable(flow, parts, report, stop)
+            _require_startable(flow, parts, report, stop, adopt_tables, accept)
         except StopRequested:
             report.event("stopped", f"flow {flow.name} stopped before it began", flow=flow.name)
             return
@@ -122,6 +127,7 @@ class _Application:
         self._newest = NewestOffsets(broker_of(flow), flow.source.topics, told=self._broker_answers)
         failpoints = Failpoints(armed_file(), Victims(os.getpid(), jvm_pid(session)))
         self._keeper = LedgerKeeper(parts.journal, parts.ledger, report, require_lease=lease.require_held)
+        self._watch = TableWatch(flow.checkpoint, parts.tables.paths(), lease.require_held)
         self._lanes = [
             LaneRun(
                 name,
@@ -141,6 +147,7 @@ class _Application:
         """Start the lanes, tend them until the end, stop them in order, flush the ledger."""
         self._keeper.start()
         self._newest.start()
+        self._watch.start()
         started = time.monotonic()
         cut: list[str] = []
         try:
@@ -159,14 +166,16 @@ class _Application:
         finally:
             self._newest.stop()
             self._keeper.stop()
+            self._watch.stop()  # after the last of our own commits
             self._report.flush()
         for lane in self._lanes:
             if lane.state is LaneState.FAILED:
                 self._lease.require_held()
                 assert lane.error is not None
                 raise self._final(lane) from lane.error
-        if self._keeper.error is not None:
-            raise self._keeper.error
+        for found in (self._keeper.error, self._watch.error):
+            if found is not None:
+                raise found
         if cut:
             why = "a second signal came" if self._stop.forced else f"they were not done after {duration(self._drain_s)}"
             raise Retryable("E242", f"lanes {', '.join(cut)} were stopped in the middle of a batch: {why}", flow=self._flow.name)
@@ -182,7 +191,7 @@ class _Application:
                 lane.tend()
             if all(lane.over for lane in self._lanes) or any(lane.state is LaneState.FAILED for lane in self._lanes):
                 return
-            if self._keeper.error is not None:
+            if self._keeper.error is not None or self._watch.error is not None:
                 return
             self._report.tick()
             self._stop.wait(TICK_S)
@@ -239,17 +248,24 @@ def lane_position(flow: Flow, lane: str) -> LanePosition:
     return LanePosition(lane, committed_kafka_offsets(path), last_kafka_offsets(path))
 
 
-def _require_startable(flow: Flow, parts: FlowParts, report: Report, stop: StopSignals) -> None:
+def _require_startable(
+    flow: Flow, parts: FlowParts, report: Report, stop: StopSignals, adopt_tables: bool, accept: Sequence[str]
+) -> None:
     kept = int(flow.spark.overrides().get("spark.sql.streaming.minBatchesToRetain", KEPT))
     for lane in flow.lanes:
         require_startable(flow.lane_checkpoint(lane), kept)
-    _until_answered(parts.require_tables, report, stop)
+    plan = PlanGuard(flow, accept)
+    plan.require(report)
+    tables = TableGuards(flow, parts.tables, adopt=adopt_tables, added=plan.added_outputs)
+    _until_answered(tables.require, report, stop)
     _until_answered(parts.require_letter_topic, report, stop)
     positions = [lane_position(flow, lane) for lane in flow.lanes]
     broker = broker_of(flow)
     _until_answered(lambda: check_kafka(broker, flow.source.topics, positions, flow.checkpoint), report, stop)
     for sink in parts.sinks.values():
         _until_answered(sink.check, report, stop)
+    _until_answered(tables.remember, report, stop)
+    plan.remember()
 
 
 def _until_answered(check: Callable[[], None], report: Report, stop: StopSignals) -> None:

@@ -6,13 +6,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from checkpoints.journal import Journal
-from checkpoints.layout import read_lane
 from checkpoints.lease_check import LeaseCheck
 from pipelines.failpoints import Failpoints
 from pipelines.flow.dead_letters import topic_client
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
-from pipelines.flow.outputs import DeltaHistory as HistoryOptions
 from pipelines.flow.records import user_keys
 from pipelines.kafka_offsets import Broker, Offsets, client_settings
 from pipelines.letter_limits import LetterLimits
@@ -22,27 +20,23 @@ from pipelines.outputs import BatchOutput, HistoryOutput, MirrorOutput
 from pipelines.pressure import SharedPressure
 from pipelines.progress import Report
 from pipelines.source import kafka_stream
+from pipelines.table_guards import Tables
 from schemas.errors import ConfigError
 from sinks.aerospike.config import ClientConfig
 from sinks.aerospike.mirror import AerospikeMirror
 from sinks.contract import RecordSink
 from sinks.delta.dead_letters import DeadLetters
-from sinks.delta.guards import require_checkpoint_not_older, require_distinct_writers, require_start
 from sinks.delta.history import DeltaHistory
 from sinks.delta.ledger import LedgerTable
-from sinks.delta.transactions import dead_letters_writer, ledger_writer, read_log
 from sinks.kafka_letters import LetterTopic
 
 AVAILABLE_NOW = {"availableNow": True}
 
 
 class FlowParts:
-    """Everything of a flow that lives on the driver. Building it touches nothing.
+    """Everything of a flow that lives on the driver. Building it touches nothing."""
 
-    adopt_tables: go on with history tables that another checkpoint has written.
-    """
-
-    def __init__(self, flow: Flow, *, adopt_tables: bool = False) -> None:
+    def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.journal = Journal(flow.checkpoint)
         self.ledger = LedgerTable(flow.name, flow.ledger.path)
@@ -50,7 +44,6 @@ class FlowParts:
         self.sinks: dict[str, RecordSink] = {}
         self.histories: dict[str, DeltaHistory] = {}
         self._pressures: dict[str, SharedPressure] = {}  # by output; one object for each cluster
-        self._adopt = adopt_tables
         clusters: dict[ClientConfig, SharedPressure] = {}
         for name, options in flow.all_outputs().items():
             if isinstance(options, MirrorOptions):
@@ -62,25 +55,10 @@ class FlowParts:
                     flow.name, name, options.path, flow.declared_bins(), records=flow.decode_options().records
                 )
 
-    def require_tables(self) -> None:
-        """Refuse tables that a start would lose or double rows in; make the ones that are not there.
-
-        Raises ConfigError E121, Terminal E421 to E426, Retryable E230.
-        """
-        require_distinct_writers((table.path, name) for name, table in self.histories.items())
-        letters, ledger = read_log(self.letters.path), read_log(self.ledger.path)
-        for lane, options in self.flow.lanes.items():
-            state = read_lane(self.flow.lane_checkpoint(lane))
-            for name, output in options.outputs.items():
-                if isinstance(output, HistoryOptions):
-                    path = self.histories[name].path
-                    require_start(self.flow.name, name, path, state.epoch, state.last_offsets, adopt=self._adopt)
-            kept = [(letters.stored, dead_letters_writer(lane, output), self.letters.path) for output in (None, *options.outputs)]
-            for stored, writer, path in (*kept, (ledger.stored, ledger_writer(lane), self.ledger.path)):
-                require_checkpoint_not_older(stored, self.flow.name, writer, state.epoch, state.last_offsets, path)
-        tables: list[DeltaHistory | DeadLetters | LedgerTable] = [*self.histories.values(), self.letters, self.ledger]
-        for table in tables:
-            table.prepare()
+    @property
+    def tables(self) -> Tables:
+        """The flow's Delta tables."""
+        return Tables(self.histories, self.letters, self.ledger)
 
     def require_letter_topic(self) -> None:
         """Refuse (ConfigError E150) a topic for dead letters that is not there. Raises Retryable E220, ConfigError E151."""

@@ -284,8 +284,11 @@ _KINDS = (
     ErrorKind(
         "E426",
         "Table was restored",
-        "The table was set back to an older version after this checkpoint's last batch; the batches taken away would be missing.",
-        "Restore the checkpoint that belongs to that version, or start with a fresh one and adopt the table.",
+        "The table was set back to other contents (RESTORE, CLONE or REPLACE into it, an overwrite of all of it) after rows of "
+        "this checkpoint were appended; it keeps the transaction ids, so what was taken away would stay missing. Or its log was "
+        "cleaned before anybody looked whether it was.",
+        "Undo it with another RESTORE to the version before, and adopt the table (`millrace run --adopt-tables`). Or start with "
+        "a fresh checkpoint folder and a new table, which reads again what Kafka still holds. Or adopt the table as it is.",
     ),
     ErrorKind(
         "E430",
@@ -316,6 +319,37 @@ _KINDS = (
         "Aerospike refuses every record",
         "The cluster answers in a way no retry can change: unknown namespace, missing right, unsupported feature.",
         "Mend the option, the user's role or the server setting named in the message, then start again: nothing is lost.",
+    ),
+    ErrorKind(
+        "E441",
+        "Table lacks what the checkpoint has written",
+        "The table was deleted, or another one or an older copy stands in its place, or it lacks batches the checkpoint has "
+        "finished: nobody would write them again.",
+        "Bring the table back, or undo the change of its path. Or start with a fresh checkpoint folder and a new table, which "
+        "reads again what Kafka still holds. Or accept what is missing: `millrace run --adopt-tables`.",
+    ),
+    ErrorKind(
+        "E442",
+        "Table is written from another checkpoint",
+        "Another flow of the same name, or a copy of this flow's checkpoint, claims the table: both would append what they "
+        "read, or each would skip what the other has written.",
+        "Give one of the flows another name. If the other checkpoint is used no more, remove its folder, or start once with "
+        "`millrace run --adopt-tables`.",
+    ),
+    ErrorKind(
+        "E443",
+        "Flow changed over old state",
+        "The flow differs from the one that left this checkpoint, so that going on would miss or mix events. Each difference "
+        "begins with the name it is accepted by, in brackets.",
+        "Undo the change, or start with a fresh checkpoint folder. What may change, and what accepting means: "
+        "docs/guarantees.md, Changing a flow.",
+    ),
+    ErrorKind(
+        "E444",
+        "Table forgets its batches",
+        "The table's property delta.setTransactionRetentionDuration makes it forget which batches it holds; a batch that is run "
+        "again after a long pause would be appended twice.",
+        "Unset it: `ALTER TABLE ... UNSET TBLPROPERTIES ('delta.setTransactionRetentionDuration')`. An id is a few dozen bytes.",
     ),
     ErrorKind(
         "E445",

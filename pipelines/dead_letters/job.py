@@ -16,6 +16,7 @@ from pipelines.dead_letters.targets import HistoryTarget, MirrorTarget, Target
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
+from pipelines.table_guards import TableGuards
 from pipelines.wiring import FlowParts
 from schemas.errors import Terminal
 from schemas.letters import LetterId, LetterState
@@ -124,6 +125,7 @@ def elements_with_letters(standing: Standing) -> frozenset[LetterId]:
 
 def _outputs(flow: Flow) -> tuple[LedgerTable, dict[str, Target]]:
     parts_of_flow = FlowParts(flow)
+    TableGuards(flow, parts_of_flow.tables).require_same()
     parts_of_flow.ledger.prepare()
     targets: dict[str, Target] = {}
     for name, options in flow.all_outputs().items():

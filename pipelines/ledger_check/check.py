@@ -23,7 +23,8 @@ from pipelines.ledger_check.series import Judged, Series, judge_replays, offsets
 from schemas.ledger import LEDGER_COLUMNS, LedgerRow
 from schemas.letters import REPLAY_LANE
 from sinks.delta.ledger import LedgerTable, PendingRows, rows_of
-from sinks.delta.transactions import app_id, ledger_writer, read_log
+from sinks.delta.table_log import read_log
+from sinks.delta.transactions import app_id, ledger_writer
 
 BATCHES_AT_ONCE = 20_000
 

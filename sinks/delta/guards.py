@@ -1,36 +1,15 @@
-"""Start-up refusals of Delta outputs: pure judgements on what table and checkpoint say, and one call that gathers the evidence.
+"""Start-up refusals of Delta outputs: pure judgements on what table and checkpoint say of each other's batches.
 
 Each refusal stands for a way to lose or double events without any error: batch ids that come back under an id the table has seen
-are skipped, batches of a new checkpoint are appended beside those of the old one, and RESTORE takes rows away but keeps the ids.
+are skipped, batches of a new checkpoint are appended beside those of the old one.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from schemas.errors import ConfigError, Terminal
-from sinks.delta.transactions import PREFIX, StoredTxn, TableLog, app_id, read_log
-
-
-def require_start(
-    flow: str,
-    output: str,
-    path: str,
-    epoch: str | None,
-    last_offsets: int | None,
-    *,
-    adopt: bool = False,
-    storage_options: Mapping[str, str] | None = None,
-) -> None:
-    """Judge one history output before its query starts, by the table's log.
-
-    epoch, last_offsets: what the lane's checkpoint says (`checkpoints.layout.read_lane`).
-    adopt: the operator takes the table over for this checkpoint, knowing that events read again are appended again.
-    Raises Terminal E422, E423 or E426 with the evidence and the remedy; Retryable E230 when the log cannot be read.
-    """
-    log = read_log(path, storage_options)
-    require_checkpoint_not_older(log.stored, flow, output, epoch, last_offsets, path)
-    require_own_table(log.stored, flow, output, epoch, path, adopt=adopt)
-    require_not_restored(log, flow, output, epoch, path, adopt=adopt)
+from sinks.delta.table_log import StoredTxn
+from sinks.delta.transactions import PREFIX, app_id
 
 
 def require_checkpoint_not_older(
@@ -79,20 +58,10 @@ def require_own_table(
     )
 
 
-def require_not_restored(log: TableLog, flow: str, output: str, epoch: str | None, path: str, *, adopt: bool) -> None:
-    """Refuse (Terminal E426) a table restored after this checkpoint's last batch: the ids were kept, the rows were not."""
-    ours = None if epoch is None else log.stored.get(app_id(flow, output, epoch))
-    if log.restored is None or ours is None or adopt:
-        return
-    if ours.committed is None or log.restored > ours.committed:
-        raise Terminal(
-            "E426",
-            f"table version {log.restored} is a RESTORE, after batch {ours.version} of this checkpoint was appended"
-            + (f" as version {ours.committed}" if ours.committed is not None else ""),
-            path=path,
-            flow=flow,
-            output=output,
-        )
+def newest_of(stored: Mapping[str, StoredTxn], flow: str, writer: str = "") -> StoredTxn | None:
+    """The transaction the flow, or one writer of it, wrote last; None when the table holds none."""
+    start = f"{PREFIX}/{flow}/{writer}"
+    return max((txn for txn in stored.values() if txn.app_id.startswith(start)), key=_order, default=None)
 
 
 def require_distinct_writers(outputs: Iterable[tuple[str, str]]) -> None:
@@ -128,10 +97,4 @@ def _when(txn: StoredTxn) -> str:
     return f" (written {datetime.fromtimestamp(txn.updated_ms / 1000, UTC).isoformat(timespec='seconds')})"
 
 
-__all__ = [
-    "require_checkpoint_not_older",
-    "require_distinct_writers",
-    "require_not_restored",
-    "require_own_table",
-    "require_start",
-]
+__all__ = ["newest_of", "require_checkpoint_not_older", "require_distinct_writers", "require_own_table"]

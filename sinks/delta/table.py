@@ -13,13 +13,13 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConfigError, Retryable
 from sinks.delta.ddl import delta_schema
+from sinks.delta.retention import PROPERTY, SHORTEST_S, retention_s
 
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # nothing is deleted from an append log; without them any reader can read it
     "delta.checkpointInterval": "50",  # a table checkpoint costs a second and more on a small machine; 10 is Delta's default
 }
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
-_RETENTION = "delta.setTransactionRetentionDuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,10 @@ def require_contract(path: str, contract: TableContract, storage_options: Mappin
             f"partitioned by {', '.join(metadata.partition_columns) or 'nothing'} "
             f"instead of {', '.join(contract.partition_by) or 'nothing'}"
         )
-    if _RETENTION in metadata.configuration:
+    kept_s = retention_s(metadata.configuration)
+    if kept_s is not None and kept_s < SHORTEST_S:
         problems.append(
-            f"{_RETENTION} is {metadata.configuration[_RETENTION]!r}: the table would forget which batches it holds; unset it"
+            f"{PROPERTY} is {metadata.configuration[PROPERTY]!r}: the table would forget which batches it holds; unset it"
         )
     if problems:
         raise ConfigError("E121", "the table does not fit: " + "; ".join(problems), path=path)

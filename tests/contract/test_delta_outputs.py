@@ -27,7 +27,7 @@ from sinks.delta.ddl import delta_schema
 from sinks.delta.dead_letters import DeadLetters
 from sinks.delta.history import DeltaHistory
 from sinks.delta.history_columns import HistoryRows
-from sinks.delta.transactions import read_log
+from sinks.delta.table_log import read_log
 
 pytestmark = pytest.mark.spark
 

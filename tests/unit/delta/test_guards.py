@@ -3,13 +3,8 @@
 import pytest
 
 from schemas.errors import ConfigError, MillraceError, Terminal
-from sinks.delta.guards import (
-    require_checkpoint_not_older,
-    require_distinct_writers,
-    require_not_restored,
-    require_own_table,
-)
-from sinks.delta.transactions import StoredTxn, TableLog
+from sinks.delta.guards import newest_of, require_checkpoint_not_older, require_distinct_writers, require_own_table
+from sinks.delta.table_log import StoredTxn
 
 Stored = dict[str, StoredTxn]
 
@@ -77,21 +72,6 @@ def test_the_checkpoint_before_a_take_over_is_refused(held: Stored) -> None:
         require_own_table(held, "f", "o", "e", "/t", adopt=False)
 
 
-@pytest.mark.parametrize(("committed", "restored"), [(5, 6), (None, 6)])
-def test_a_table_restored_after_our_last_batch_is_refused(committed: int | None, restored: int) -> None:
-    log = TableLog(stored(("e", 3, committed)), restored)
-    with pytest.raises(Terminal, match=f"E426.*table version {restored} is a RESTORE, after batch 3"):
-        require_not_restored(log, "f", "o", "e", "/t", adopt=False)
-    require_not_restored(log, "f", "o", "e", "/t", adopt=True)
-
-
-@pytest.mark.parametrize(
-    "log", [TableLog(stored(("e", 3, 7)), 6), TableLog(stored(("e", 3, 7)), None), TableLog(stored(("x", 3, 1)), 6)]
-)
-def test_a_restore_before_our_last_batch_or_of_others_is_fine(log: TableLog) -> None:
-    require_not_restored(log, "f", "o", "e", "/t", adopt=False)
-
-
 def test_two_outputs_with_one_id_are_refused() -> None:
     require_distinct_writers([("/a", "o"), ("/b", "o"), ("/a", "p")])
     with pytest.raises(ConfigError, match="two outputs named 'o'"):
@@ -105,3 +85,10 @@ def test_refusals_are_errors_a_person_can_act_on() -> None:
         assert "adopt" in error.remedy
     else:
         pytest.fail("not refused")
+
+
+def test_the_newest_transaction_of_a_flow_or_of_one_writer() -> None:
+    held = stored(("e", 3, 7), ("e2", 0, 9), ("millrace/f/o2/e", 5, 11), ("millrace/g/o/e", 5, 12), ("e3", 9, None))
+    assert newest_of(held, "f", "o/") == StoredTxn("millrace/f/o/e2", 0, 1_767_225_600_000, 9)
+    assert newest_of(held, "f") == held["millrace/f/o2/e"]
+    assert newest_of(held, "h") is None

@@ -8,7 +8,8 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from schemas.errors import Retryable
-from sinks.delta.transactions import StoredTxn, read_log, stored_version
+from sinks.delta.table_log import StoredTxn, commits_after, read_log
+from sinks.delta.transactions import stored_version
 
 ROWS = pa.table({"id": pa.array([1], pa.int64())})
 
@@ -88,10 +89,10 @@ def test_a_gap_in_the_log_is_not_read_over(tmp_path: Path) -> None:
 def test_a_restore_is_seen_and_keeps_the_ids(tmp_path: Path) -> None:
     append(tmp_path, "a", 0)
     append(tmp_path, "a", 1)
-    assert read_log(str(tmp_path)).restored is None
+    assert read_log(str(tmp_path)).set_back == ()
     DeltaTable(str(tmp_path)).restore(0)
     log = read_log(str(tmp_path))
-    assert (log.restored, log.stored["a"]) == (2, StoredTxn("a", 1, 5, 1))
+    assert (log.set_back, log.stored["a"]) == (((2, "a RESTORE"),), StoredTxn("a", 1, 5, 1))
     assert stored_version(str(tmp_path), "a") == 1, "delta-rs agrees: the id survives a restore"
 
 
@@ -102,7 +103,7 @@ def test_a_restore_covered_by_the_table_checkpoint_is_seen(tmp_path: Path) -> No
     table.restore(0)
     DeltaTable(str(tmp_path)).create_checkpoint()
     log = read_log(str(tmp_path))
-    assert (log.restored, log.stored["a"].committed) == (2, 1)
+    assert ([one.version for one in log.set_back], log.stored["a"].committed) == ([2], 1)
 
 
 def test_unknown_lines_do_not_matter(tmp_path: Path) -> None:
@@ -110,3 +111,93 @@ def test_unknown_lines_do_not_matter(tmp_path: Path) -> None:
     commit = tmp_path / "_delta_log" / f"{0:020d}.json"
     commit.write_text(commit.read_text() + "\n\n" + json.dumps({"later": {"txn": 1}}) + "\n")
     assert read_log(str(tmp_path)).stored["a"].version == 0
+
+
+def grow(path: Path, commits: int) -> None:
+    """Commits of others, and a table checkpoint over all of them."""
+    newest = DeltaTable(str(path)).version()
+    for version in range(newest + 1, newest + 1 + commits):
+        (path / "_delta_log" / f"{version:020d}.json").write_text('{"commitInfo":{"operation":"OPTIMIZE","timestamp":1}}')
+    DeltaTable(str(path)).create_checkpoint()
+
+
+def test_a_restore_far_back_is_seen_by_whoever_remembers_where_it_looked_last(tmp_path: Path) -> None:
+    append(tmp_path, "millrace/f/o/e", 0)
+    append(tmp_path, "millrace/f/o/e", 1)
+    DeltaTable(str(tmp_path)).restore(0)
+    grow(tmp_path, 60)
+    assert read_log(str(tmp_path)).set_back == (), "63 commits ago: beyond what is looked at without more knowledge"
+    log = read_log(str(tmp_path), since=1)
+    assert (log.set_back, log.looked_from) == (((2, "a RESTORE"),), 2)
+    log = read_log(str(tmp_path), prefix="millrace/f/")
+    assert (log.set_back, log.stored["millrace/f/o/e"].committed) == (((2, "a RESTORE"),), 1)
+    assert read_log(str(tmp_path), since=2).set_back == ()
+
+
+def test_looking_back_ends_where_the_log_was_cleaned(tmp_path: Path) -> None:
+    append(tmp_path, "millrace/f/o/e", 0)
+    grow(tmp_path, 60)
+    remove_commits(tmp_path, *range(7))
+    assert read_log(str(tmp_path), since=3).looked_from == 7
+    log = read_log(str(tmp_path), prefix="millrace/f/")
+    assert (log.looked_from, log.stored["millrace/f/o/e"].committed) == (7, None)
+    remove_commits(tmp_path, 40)
+    assert read_log(str(tmp_path), since=3).looked_from == 41, "a gap: what lies before is not known"
+
+
+def test_the_table_says_who_it_is_and_how_it_is_set(tmp_path: Path) -> None:
+    DeltaTable.create(str(tmp_path), ROWS.schema, configuration={"delta.logRetentionDuration": "interval 1 days"})
+    identity = str(DeltaTable(str(tmp_path)).metadata().id)
+    for version in range(2):  # from commits, then from the table checkpoint
+        log = read_log(str(tmp_path))
+        assert (log.table_id, log.properties) == (identity, {"delta.logRetentionDuration": "interval 1 days"})
+        assert log.version == version
+        append(tmp_path, "a", version)
+        if not version:
+            DeltaTable(str(tmp_path)).create_checkpoint()
+            remove_commits(tmp_path, 0)
+
+
+def test_an_overwrite_of_everything_sets_a_table_back_and_one_of_a_part_does_not(tmp_path: Path) -> None:
+    append(tmp_path, "a", 0)
+    write_deltalake(str(tmp_path), ROWS, mode="overwrite", predicate="id = 1")
+    DeltaTable(str(tmp_path)).delete("id = 1")
+    append(tmp_path, "a", 1)
+    DeltaTable(str(tmp_path)).optimize.compact()
+    assert read_log(str(tmp_path)).set_back == ()
+    write_deltalake(str(tmp_path), ROWS, mode="overwrite")
+    newest = DeltaTable(str(tmp_path)).version()
+    assert read_log(str(tmp_path)).set_back == ((newest, "an overwrite of the whole table"),)
+
+
+@pytest.mark.parametrize(
+    ("operation", "removes", "told"),
+    [
+        ("CLONE", True, ["a CLONE"]),
+        ("CLONE", False, []),
+        ("CREATE OR REPLACE TABLE AS SELECT", True, ["a CREATE OR REPLACE TABLE AS SELECT"]),
+        ("REPLACE TABLE", True, ["a REPLACE TABLE"]),
+        ("MERGE", True, []),
+        ("RESTORE", False, ["a RESTORE"]),
+    ],
+)
+def test_other_ways_to_set_a_table_back(tmp_path: Path, operation: str, removes: bool, told: list[str]) -> None:
+    append(tmp_path, "a", 0)
+    actions: list[dict[str, object]] = [{"commitInfo": {"operation": operation}}]
+    if removes:
+        actions.append({"remove": {"path": "x", "dataChange": True, "deletionTimestamp": 1}})
+    commit = tmp_path / "_delta_log" / f"{1:020d}.json"
+    commit.write_text("\n".join(map(json.dumps, actions)))
+    assert [one.operation for one in read_log(str(tmp_path)).set_back] == told
+    assert [one.operation for one in commits_after(str(tmp_path), 0).set_back] == told
+
+
+def test_later_commits_are_found_by_name_alone(tmp_path: Path) -> None:
+    append(tmp_path, "a", 0)
+    assert commits_after(str(tmp_path), 0).version == 0
+    append(tmp_path, "a", 1)
+    DeltaTable(str(tmp_path)).restore(0)
+    log = commits_after(str(tmp_path), 0)
+    assert (log.version, log.looked_from, log.set_back) == (2, 1, ((2, "a RESTORE"),))
+    assert log.stored["a"] == StoredTxn("a", 1, 5, 1)
+    assert commits_after(str(tmp_path), 2).set_back == ()
