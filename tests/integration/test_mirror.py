@@ -337,6 +337,32 @@ def test_overload_that_lasts_is_a_retryable_error(
     assert caught.value.code == "E211"
 
 
+def counted(mirror: AerospikeMirror, fault: str, what: str) -> int:
+    """What the node has counted about a fault since it was started: commands that `matched`, or `fired`."""
+    rows = [dict(pair.partition("=")[::2] for pair in row.split(":")) for row in fired(mirror).strip().split(";")]
+    return next((int(row[what]) for row in rows if row["name"] == fault), 0)
+
+
+def test_while_nothing_is_taken_the_node_hears_little_and_afterwards_everything(
+    mirror: AerospikeMirror, fault: Callable[[str], None], key: Callable[[str], str]
+) -> None:
+    """Calls counted by the node: two seconds of overload bring fewer than a third of what the same records take undisturbed."""
+    patient = AerospikeMirror(replace(mirror.config, max_backoff_ms=500))
+    one, other = ([write(key(f"{name}{n}"), n) for n in range(1_000)] for name in ("calm", "busy"))
+    fault(f"name=latency;namespace={mirror.config.namespace};after=2000000000")  # delays nothing, counts everything
+    before = counted(mirror, "latency", "matched")
+    assert set(dispositions(apply(patient, *one))) == {APPLIED}
+    undisturbed = counted(mirror, "latency", "matched") - before
+    refused = counted(mirror, "overload", "fired")
+    fault(f"name=overload;namespace={mirror.config.namespace};for_s=2")
+    assert set(dispositions(apply(patient, *other))) == {APPLIED}
+    heard = counted(mirror, "overload", "fired") - refused
+    assert 5 < heard < undisturbed / 3, (heard, undisturbed)
+    seen = patient.pace.seen
+    assert seen.again == seen.refused > 0 and seen.waited_s > 0
+    assert visible(mirror, {event.digest for event in other}) == end_state(other)
+
+
 def test_no_node_is_a_retryable_error() -> None:
     with pytest.raises(Retryable) as caught:
         AerospikeMirror(mirror_config("127.0.0.1:1", "any")).check()
