@@ -4,7 +4,7 @@ import signal
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +132,22 @@ def assert_exact(bench: Bench, changes: list[Change], dead: int = 0) -> None:
         assert ids == sorted(set(ids)), "one account per batch, however often it ran"
 
 
-def test_once_writes_everything_and_then_nothing(bench: Bench) -> None:
+@pytest.fixture
+def overloaded(aerospike_node: AerospikeUnderTest) -> Iterator[bool]:
+    """The node refuses the first four batch calls; False for a real server, which cannot be told to."""
+    if aerospike_node.node is None:
+        yield False
+        return
+    client = aerospike.client({"hosts": [(aerospike_node.host, aerospike_node.port)]})
+    try:
+        client.info_all(f"millrace-fault:name=overload;namespace={aerospike_node.namespace};kind=batch;times=4")
+        yield True
+    finally:
+        client.info_all("millrace-fault:clear=overload")
+        client.close()
+
+
+def test_once_writes_everything_and_then_nothing(bench: Bench, overloaded: bool) -> None:
     changes = changes_of(bench, 0, 700)
     bench.produce(changes)
     produce(bench.kafka, bench.topic, [(b"x", b"not json"), (b"y", b'{"msg":"write"}'), (b"z", None)])
@@ -145,6 +160,10 @@ def test_once_writes_everything_and_then_nothing(bench: Bench) -> None:
     bench.produce([Change("elsewhere", 1_700_000_000_000, 1, {"n": 1}, set="another")])
     first = run_once(bench.flow)
     assert first.of_kind("stopped") and not first.of_kind("restart")
+    pressures = [line["pressure"]["mirror"] for line in first.of_kind("batch") if line["lane"] == "fast"]
+    assert (sum(seen["refused"] for seen in pressures) > 0) is overloaded
+    assert sum(seen["refused"] for seen in pressures) == sum(seen["sent_again"] for seen in pressures)
+    assert min(seen["smallest_share"] for seen in pressures) < 0.2 or not overloaded
     assert_exact(bench, changes, dead=4)
     letters = bench.table("dead_letters").to_pyarrow_table()
     assert sorted(letters["value"].to_pylist(), key=str) == sorted([b"not json", b'{"msg":"write"}', None, array], key=str)
