@@ -1,17 +1,20 @@
-"""What the broker says about a flow's topics: partitions, oldest and newest offsets. Reads only, no consumer group.
+"""What the broker says about a flow's topics: identity, settings, partitions, offsets. Reads only, no consumer group.
 
 Spark's own lag metrics are measured when a batch is planned and are 0 without a rate limit, so lag is taken from here:
-newest offset at the broker minus what a batch has done.
+readable offset at the broker minus what a batch has done.
+
+Offsets are places, not messages: a transaction takes one more for its end, an aborted one leaves nothing but used offsets, a
+compacted topic has holes. A difference of offsets is therefore the most there can be, and never less than what there is.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
-from threading import Event, Thread
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
 from schemas.errors import ConfigError, Retryable
 
@@ -39,6 +42,7 @@ _REFUSALS = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
+_NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _JAAS_FIELD = re.compile(r"""\b(username|password)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s;"']+))""")
 
 
@@ -82,21 +86,32 @@ def client_settings(bootstrap_servers: str, options: Mapping[str, str]) -> dict[
 
 
 class Bounds(NamedTuple):
-    """Oldest offset still there and next offset to be written, of every partition of the topics asked for."""
+    """Of every partition of the topics asked for.
+
+    oldest:   the oldest offset still there.
+    newest:   the next offset to be written (high watermark).
+    readable: where a reader ends (exclusive): the first offset of a transaction that is still open (last stable offset), or
+              `newest` when there is none or when the flow reads uncommitted messages.
+    """
 
     oldest: Offsets
     newest: Offsets
+    readable: Offsets
 
 
 class Broker:
     """Metadata requests to one cluster.
 
-    Every call raises Retryable E220 when no broker answers within `timeout_s`, ConfigError E151 when the brokers refuse us.
+    committed: whether `readable` ends before transactions that are still open, as it does for a reader of committed messages.
+    Every call raises Retryable E220 when no broker answers within `timeout_s` or one is about to become leader, ConfigError E151
+    when the brokers refuse us.
     """
 
-    def __init__(self, settings: Mapping[str, str], timeout_s: float = 10.0) -> None:
+    def __init__(self, settings: Mapping[str, str], timeout_s: float = 10.0, *, committed: bool = True) -> None:
         self.address = settings["bootstrap.servers"]
         self.timeout_s = timeout_s
+        self._settings = dict(settings)
+        self._isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         self._last: KafkaError | None = None
         ours: dict[str, Any] = {"log_level": 0, "socket.timeout.ms": int(timeout_s * 1000), "error_cb": self._remember}
         self._admin = AdminClient({**settings, **ours}, logger=_LOG)
@@ -107,7 +122,37 @@ class Broker:
             known = self._admin.list_topics(timeout=self.timeout_s).topics
         except KafkaException as error:
             raise self._judged(error) from error
-        return {topic: sorted(known[topic].partitions) for topic in topics if topic in known and not known[topic].error}
+        found: dict[str, list[int]] = {}
+        for topic in topics:
+            metadata = known.get(topic)
+            problem = None if metadata is None else metadata.error
+            if metadata is None or (problem is not None and problem.code() in _NO_SUCH_TOPIC):
+                continue
+            if problem is not None:  # no leader yet, or no right to look: not the same as no topic
+                raise self._judged(KafkaException(problem))
+            found[topic] = sorted(metadata.partitions)
+        return found
+
+    def cluster_id(self) -> str | None:
+        """The identity a cluster is given when it is made; None when the broker tells none."""
+        try:
+            identity = self._admin.list_topics(timeout=self.timeout_s).cluster_id
+        except KafkaException as error:
+            raise self._judged(error) from error
+        return None if identity is None else str(identity)
+
+    def cleanup_policies(self, topics: Iterable[str]) -> dict[str, str | None]:
+        """`cleanup.policy` of each topic, such as `delete`, `compact` or `compact,delete`; None where we may not look."""
+        found: dict[str, str | None] = {}
+        asked = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        for resource, future in self._admin.describe_configs(asked, request_timeout=self.timeout_s).items():
+            try:
+                found[resource.name] = str(future.result()["cleanup.policy"].value)
+            except KafkaException as error:
+                if error.args[0].code() not in _REFUSALS:
+                    raise self._judged(error) from error
+                found[resource.name] = None
+        return found
 
     def topics_matching(self, pattern: str) -> list[str]:
         """Names of existing topics that match the whole of a Java-style `pattern`."""
@@ -132,20 +177,54 @@ class Broker:
         return found
 
     def bounds(self, partitions: Mapping[str, Iterable[int]]) -> Bounds:
-        """Oldest and newest offset of the given partitions."""
-        return Bounds(self._ask(partitions, OffsetSpec.earliest()), self._ask(partitions, OffsetSpec.latest()))
+        """Oldest, newest and readable offset of the given partitions.
+
+        Asked in this order, so that `oldest` <= `readable` <= `newest` holds also while messages are written.
+        """
+        oldest = self._ask(partitions, OffsetSpec.earliest())
+        readable = self.readable(partitions)
+        return Bounds(oldest, self.newest(partitions), readable)
 
     def newest(self, partitions: Mapping[str, Iterable[int]]) -> Offsets:
         """The next offset to be written in each of the given partitions: one request per leader."""
         return self._ask(partitions, OffsetSpec.latest())
 
-    def _ask(self, partitions: Mapping[str, Iterable[int]], spec: OffsetSpec) -> Offsets:
+    def readable(self, partitions: Mapping[str, Iterable[int]]) -> Offsets:
+        """Where reading ends now in each of the given partitions, see Bounds: one request per leader."""
+        return self._ask(partitions, OffsetSpec.latest(), self._isolation)
+
+    def message_time_ms(self, topic: str, partition: int, offset: int) -> int | None:
+        """The timestamp of the first message at or after `offset`, committed or not; None when none comes in time."""
+        ours: dict[str, Any] = {
+            "group.id": f"millrace-look-{uuid4()}",
+            "enable.auto.commit": False,
+            "isolation.level": "read_uncommitted",
+            "log_level": 0,
+            "error_cb": self._remember,
+        }
+        consumer = Consumer({**self._settings, **ours}, logger=_LOG)
+        try:
+            consumer.assign([TopicPartition(topic, partition, offset)])
+            message = consumer.poll(self.timeout_s)
+            return None if message is None or message.error() else int(message.timestamp()[1])
+        except KafkaException as error:
+            raise self._judged(error) from error
+        finally:
+            consumer.close()
+
+    def _ask(
+        self,
+        partitions: Mapping[str, Iterable[int]],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> Offsets:
         wanted = {TopicPartition(topic, number): spec for topic, numbers in partitions.items() for number in numbers}
         if not wanted:
             return {}
         answer: Offsets = {}
         try:
-            for position, future in self._admin.list_offsets(wanted, request_timeout=self.timeout_s).items():
+            answers = self._admin.list_offsets(wanted, request_timeout=self.timeout_s, isolation_level=isolation)
+            for position, future in answers.items():
                 answer.setdefault(position.topic, {})[position.partition] = future.result().offset
         except KafkaException as error:
             raise self._judged(error) from error
@@ -164,56 +243,11 @@ class Broker:
         return Retryable("E220", f"no answer from {self.address} within {self.timeout_s:g} s: {why}")
 
 
-class NewestOffsets:
-    """The newest offsets of a flow's topics, fetched in the background every `every_s` seconds.
-
-    told: called when the broker stops answering (False, why) and when it answers again (True, "").
-
-    `value` is the last answer, None before the first one. While the broker is away it stands still: lag is a lower bound.
-    """
-
-    def __init__(
-        self,
-        broker: Broker,
-        topics: Iterable[str],
-        every_s: float = 2.0,
-        told: Callable[[bool, str], None] = lambda answers, message: None,
-    ) -> None:
-        self.value: Offsets | None = None
-        self._told = told
-        self._broker = broker
-        self._topics = list(topics)
-        self._every_s = every_s
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="millrace-newest-offsets", daemon=True)
-
-    def start(self) -> None:
-        """Begin fetching. The thread ends with `stop` or with the process."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; waits no longer than one request."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(self._broker.timeout_s + 1)
-
-    def _run(self) -> None:
-        answers = True
-        while not self._stop.is_set():
-            try:
-                self.value = self._broker.newest(self._broker.partitions(self._topics))
-                if not answers:
-                    answers = True
-                    self._told(True, "")
-            except (Retryable, ConfigError) as error:
-                if answers:
-                    answers = False
-                    self._told(False, str(error))
-            self._stop.wait(self._every_s)
-
-
 def count(offsets: Mapping[str, Mapping[int, int]], since: Mapping[str, Mapping[int, int]]) -> int:
-    """Messages between two positions: the sum of `offsets` - `since`, partitions missing in `since` counted from 0."""
+    """Offsets between two positions: the sum of `offsets` - `since`, partitions missing in `since` counted from 0.
+
+    The most messages there can be between them: see the first lines of this module.
+    """
     return sum(
         max(0, offset - since.get(topic, {}).get(partition, 0))
         for topic, numbers in offsets.items()
@@ -221,4 +255,4 @@ def count(offsets: Mapping[str, Mapping[int, int]], since: Mapping[str, Mapping[
     )
 
 
-__all__ = ["Bounds", "Broker", "NewestOffsets", "Offsets", "client_settings", "count"]
+__all__ = ["Bounds", "Broker", "Offsets", "client_settings", "count"]

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
@@ -18,12 +19,14 @@ from checkpoints.holder import end_jvm
 from checkpoints.layout import committed_kafka_offsets, last_kafka_offsets
 from checkpoints.lease import Lease, Replaced, current_holder
 from pipelines.backoff import Backoff
+from pipelines.compaction import judge_compaction
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.fingerprint import PlanGuard
 from pipelines.flow.model import Flow
 from pipelines.gate import StopRequested
 from pipelines.guards import LanePosition, check_kafka
-from pipelines.kafka_offsets import Broker, NewestOffsets, client_settings
+from pipelines.kafka_offsets import Broker, client_settings
+from pipelines.kafka_watch import KafkaWatch
 from pipelines.lanes import LaneRun, LaneState, describe, first_cause
 from pipelines.ledger_keeper import LedgerKeeper
 from pipelines.progress import Report, duration
@@ -124,7 +127,7 @@ class _Application:
         self._session = session
         self._stop = stop
         self._once = once
-        self._newest = NewestOffsets(broker_of(flow), flow.source.topics, told=self._broker_answers)
+        self._kafka = KafkaWatch(broker_of(flow), flow.source.topics, report.event)
         failpoints = Failpoints(armed_file(), Victims(os.getpid(), jvm_pid(session)))
         self._keeper = LedgerKeeper(parts.journal, parts.ledger, report, require_lease=lease.require_held)
         self._watch = TableWatch(flow.checkpoint, parts.tables.paths(), lease.require_held)
@@ -139,14 +142,14 @@ class _Application:
             )
             for name in flow.lanes
             for batch in [
-                parts.micro_batch(name, lease.require_held, report, lambda: self._newest.value, failpoints, lease.check)
+                parts.micro_batch(name, lease.require_held, report, lambda: self._kafka.value, failpoints, lease.check)
             ]
         ]
 
     def run(self) -> None:
         """Start the lanes, tend them until the end, stop them in order, flush the ledger."""
         self._keeper.start()
-        self._newest.start()
+        self._kafka.start()
         self._watch.start()
         started = time.monotonic()
         cut: list[str] = []
@@ -164,7 +167,7 @@ class _Application:
                 raise
             raise Retryable("E241", f"the driver's JVM ended: {describe(error)}", flow=self._flow.name) from error
         finally:
-            self._newest.stop()
+            self._kafka.stop()
             self._keeper.stop()
             self._watch.stop()  # after the last of our own commits
             self._report.flush()
@@ -173,7 +176,7 @@ class _Application:
                 self._lease.require_held()
                 assert lane.error is not None
                 raise self._final(lane) from lane.error
-        for found in (self._keeper.error, self._watch.error):
+        for found in (self._kafka.error, self._keeper.error, self._watch.error):
             if found is not None:
                 raise found
         if cut:
@@ -191,7 +194,7 @@ class _Application:
                 lane.tend()
             if all(lane.over for lane in self._lanes) or any(lane.state is LaneState.FAILED for lane in self._lanes):
                 return
-            if self._keeper.error is not None or self._watch.error is not None:
+            if any(one.error is not None for one in (self._kafka, self._keeper, self._watch)):
                 return
             self._report.tick()
             self._stop.wait(TICK_S)
@@ -225,21 +228,16 @@ class _Application:
         """The Kafka guards once more before a start: what Spark says of lost messages in its own words, they say with numbers."""
 
         def check() -> None:
-            check_kafka(broker_of(self._flow), self._flow.source.topics, [lane_position(self._flow, lane)], self._flow.checkpoint)
+            flow = self._flow
+            check_kafka(broker_of(flow), flow.source.topics, [lane_position(flow, lane)], flow.checkpoint)
 
         return check
-
-    def _broker_answers(self, answers: bool, message: str) -> None:
-        if answers:
-            self._report.event("kafka_back", "Kafka answers again")
-        else:
-            self._report.event("kafka_away", f"{message}; lanes wait, lag is not known", code="E220")
 
 
 def broker_of(flow: Flow) -> Broker:
     """Metadata requests to the brokers a flow reads from, with its credentials."""
     options = flow.source.client_options()
-    return Broker(client_settings(options.pop("bootstrap.servers"), options))
+    return Broker(client_settings(options.pop("bootstrap.servers"), options), committed=flow.source.committed)
 
 
 def lane_position(flow: Flow, lane: str) -> LanePosition:
@@ -261,11 +259,18 @@ def _require_startable(
     _until_answered(parts.require_letter_topic, report, stop)
     positions = [lane_position(flow, lane) for lane in flow.lanes]
     broker = broker_of(flow)
-    _until_answered(lambda: check_kafka(broker, flow.source.topics, positions, flow.checkpoint), report, stop)
+    _until_answered(lambda: _check_source(flow, broker, positions, report), report, stop)
     for sink in parts.sinks.values():
         _until_answered(sink.check, report, stop)
     _until_answered(tables.remember, report, stop)
     plan.remember()
+
+
+def _check_source(flow: Flow, broker: Broker, positions: Sequence[LanePosition], report: Report) -> None:
+    told = partial(report.event, "partitions_added")
+    check_kafka(broker, flow.source.topics, positions, flow.checkpoint, told)
+    for line in judge_compaction(flow, broker.cleanup_policies(flow.source.topics)):
+        report.event("compacted", line)
 
 
 def _until_answered(check: Callable[[], None], report: Report, stop: StopSignals) -> None:

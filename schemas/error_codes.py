@@ -299,8 +299,10 @@ _KINDS = (
     ErrorKind(
         "E431",
         "Offsets are gone from Kafka",
-        "Messages a lane has not read yet were removed by the topic's retention; going on would skip them unseen.",
-        "Restore the messages, or accept the loss: seek the lane forward, then reconcile the mirror with the source.",
+        "Messages a lane has not read yet were removed (retention, or records deleted); going on would skip them unseen. The "
+        "message names every partition with the offset needed, the oldest still there, and how many are gone.",
+        "Bring the messages back, or accept the loss: a new checkpoint and `--adopt-tables` go on at the oldest message, and "
+        "`millrace reconcile` shows what a mirror misses. The choices: docs/kafka.md.",
     ),
     ErrorKind(
         "E432",
@@ -313,6 +315,19 @@ _KINDS = (
         "Kafka partitions or topics vanished",
         "A lane has read partitions or topics that are no longer there or no longer named by the flow.",
         "Name the topic again, or start over with a new checkpoint.",
+    ),
+    ErrorKind(
+        "E434",
+        "Kafka topic is compacted",
+        "Compaction removes all but the last message of a key, read or not, and an output of the flow needs every event.",
+        "Set cleanup.policy of the topic to delete; or set `source.compacted: accept` and live with the gaps.",
+    ),
+    ErrorKind(
+        "E435",
+        "Kafka cluster was exchanged",
+        "The brokers at the same address belong to another cluster than at the last start; its offsets mean other messages.",
+        "Correct source.bootstrap_servers, or start over with a new checkpoint. If the new cluster holds the same messages at "
+        "the same offsets, delete the file named, and the flow goes on.",
     ),
     ErrorKind(
         "E440",

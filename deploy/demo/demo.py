@@ -251,7 +251,7 @@ class _Demo:
     def _drain(self, flow: Flow) -> None:
         broker = Broker(flow.source.client_options())
         partitions = broker.partitions(flow.source.topics)
-        end = broker.bounds(partitions).newest
+        end = broker.readable(partitions)
         give_up = time.monotonic() + DRAIN_PATIENCE_S
         while any(committed_kafka_offsets(flow.lane_checkpoint(lane)) != end for lane in flow.lanes):
             if not self._last.running or time.monotonic() > give_up:

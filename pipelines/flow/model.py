@@ -14,7 +14,7 @@ from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
 from pipelines.flow.records import Records, one_type_each
 from pipelines.flow.rule import require_whole
 from pipelines.flow.rules import broken_rules
-from pipelines.flow.source import FAST_ROWS, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
+from pipelines.flow.source import FAST_ROWS, READ_COMMITTED, SLOW_ROWS, SLOW_TRIGGER_MS, Options, Source, revealed
 from schemas.bins import BinType
 from schemas.xdr.options import DecodeOptions
 
@@ -195,9 +195,11 @@ class Flow(StrictModel):
     def reader_options(self, lane: str) -> dict[str, str]:
         """Every option of Spark's Kafka source for `lane`, secrets revealed.
 
-        Data loss fails the query, never skips; the lookup of offsets is patient enough for a broker's restart.
+        Data loss fails the query, never skips; what a transaction aborted is never read; the lookup of offsets is patient enough
+        for a broker's restart.
         """
         return {
+            "kafka.isolation.level": READ_COMMITTED,
             **{f"kafka.{name}": value for name, value in self.source.client_options().items()},
             "subscribe": ",".join(self.source.topics),
             "startingOffsets": self.source.starting_offsets,

@@ -16,6 +16,9 @@ SLOW_TRIGGER_MS = 2_000
 """Rows per micro-batch when the flow names none: a second or two of work for a fast lane; a lane that looks only every few
 seconds needs more per look to keep up."""
 
+READ_COMMITTED = "read_committed"
+"""The isolation level unless the flow names one: events of a transaction that was aborted never happened."""
+
 REFUSED_OPTIONS: dict[str, str] = {
     "key.deserializer": "Spark reads bytes; Millrace decodes them",
     "value.deserializer": "Spark reads bytes; Millrace decodes them",
@@ -93,6 +96,11 @@ class Source(StrictModel):
         description="Messages a lane takes per micro-batch at most. "
         f"When absent: {FAST_ROWS:,}, and {SLOW_ROWS:,} in lanes that trigger every {SLOW_TRIGGER_MS // 1000} s or slower.",
     )
+    compacted: Literal["refuse", "accept"] = Field(
+        default="refuse",
+        description="What to do when a topic is compacted and an output needs every event (a history, or a mirror of partial "
+        "images): refuse the start, or accept that events removed before they were read are missing.",
+    )
     options: Options = Field(
         default_factory=dict,
         description="Options of the Kafka client without the prefix `kafka.`, such as `security.protocol`. "
@@ -104,9 +112,14 @@ class Source(StrictModel):
         """The brokers as Kafka clients take them."""
         return ",".join(self.bootstrap_servers)
 
+    @property
+    def committed(self) -> bool:
+        """Whether only messages of committed transactions are read: unless `isolation.level` says otherwise."""
+        return self.options.get("isolation.level", READ_COMMITTED) != "read_uncommitted"
+
     def client_options(self) -> dict[str, str]:
         """Kafka client options with secrets revealed, `bootstrap.servers` included: for Spark with the prefix `kafka.`."""
         return {"bootstrap.servers": self.servers, **revealed(self.options)}
 
 
-__all__ = ["FAST_ROWS", "Options", "REFUSED_OPTIONS", "SLOW_ROWS", "SLOW_TRIGGER_MS", "Source", "revealed"]
+__all__ = ["FAST_ROWS", "Options", "READ_COMMITTED", "REFUSED_OPTIONS", "SLOW_ROWS", "SLOW_TRIGGER_MS", "Source", "revealed"]

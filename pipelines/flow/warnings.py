@@ -41,6 +41,12 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
             "Give the connector a map schema, or let XDR ship whole records.",
         )
     yield from _without_column(flow)
+    if not source.committed:
+        yield Problem(
+            ("source", "options", "isolation.level"),
+            "read_uncommitted takes events of transactions that may be aborted: outputs then hold what never happened",
+            "Leave isolation.level out.",
+        )
     selected = {entry.namespace for entry in flow.records}
     for loc, _, output in placed_outputs(flow):
         if output.type != "aerospike":
