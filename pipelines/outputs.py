@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class MirrorOutput:
 
     budget_s: time for one batch in one worker; Patience makes it more. pressure: shared by all outputs to the same cluster.
     horizon_ms: how long the sink remembers deletes.
+    require_same_mirror: raises when what was written to is no longer the mirror it was; called after every batch.
     """
 
     sink: RecordSink
@@ -85,6 +87,7 @@ class MirrorOutput:
     window_bytes: int = 32 << 20
     messages_per_task: int = 1_000
     lease: LeaseCheck | None = None
+    require_same_mirror: Callable[[], None] = lambda: None
     pressure: SharedPressure = field(default_factory=SharedPressure)
     patience: Patience = field(default_factory=Patience)
 
@@ -115,6 +118,7 @@ class MirrorOutput:
         self.patience.attempted(writers)
         pressure = self.pressure.learn(self.name, writers)
         report = read_report(rows)
+        self.require_same_mirror()
         return Account(
             **report.counts,
             max_lut_ms=report.max_lut_ms,

@@ -19,6 +19,7 @@ from checkpoints.holder import end_jvm
 from checkpoints.layout import committed_kafka_offsets, last_kafka_offsets
 from checkpoints.lease import Lease, Replaced, current_holder
 from pipelines.backoff import Backoff
+from pipelines.clock import judge_clock
 from pipelines.compaction import judge_compaction
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.fingerprint import PlanGuard
@@ -37,6 +38,7 @@ from pipelines.table_guards import TableGuards
 from pipelines.table_watch import TableWatch
 from pipelines.wiring import FlowParts
 from schemas.errors import MillraceError, Retryable, Terminal
+from sinks.aerospike.mirror import AerospikeMirror
 from sinks.delta.table_lock import sign_locks
 
 TICK_S = 0.1
@@ -135,7 +137,7 @@ class _Application:
             LaneRun(
                 name,
                 flow.lane_checkpoint(name),
-                start=parts.starter(name, session, batch, once=once, before=self._check_lane(name)),
+                start=parts.starter(name, session, batch, once=once, before=self._check_lane(name, parts)),
                 batch=batch,
                 restart=flow.restart,
                 report=report,
@@ -224,12 +226,16 @@ class _Application:
             return known
         return Retryable("E240", f"lane {lane.name}: {describe(error)}", lane=lane.name)
 
-    def _check_lane(self, lane: str) -> Callable[[], None]:
-        """The Kafka guards once more before a start: what Spark says of lost messages in its own words, they say with numbers."""
+    def _check_lane(self, lane: str, parts: FlowParts) -> Callable[[], None]:
+        """The guards of Kafka and mirrors once more before a start: a server that was away may come back without what it had.
+
+        What Spark says of lost messages in its own words, they say with numbers.
+        """
 
         def check() -> None:
             flow = self._flow
             check_kafka(broker_of(flow), flow.source.topics, [lane_position(flow, lane)], flow.checkpoint)
+            parts.require_mirrors(lane)
 
         return check
 
@@ -260,8 +266,10 @@ def _require_startable(
     positions = [lane_position(flow, lane) for lane in flow.lanes]
     broker = broker_of(flow)
     _until_answered(lambda: _check_source(flow, broker, positions, report), report, stop)
-    for sink in parts.sinks.values():
-        _until_answered(sink.check, report, stop)
+    for name, sink in parts.sinks.items():
+        _until_answered(partial(_check_mirror, name, sink, report), report, stop)
+    for lane in flow.lanes:
+        _until_answered(partial(parts.require_mirrors, lane), report, stop)
     _until_answered(tables.remember, report, stop)
     plan.remember()
 
@@ -271,6 +279,13 @@ def _check_source(flow: Flow, broker: Broker, positions: Sequence[LanePosition],
     check_kafka(broker, flow.source.topics, positions, flow.checkpoint, told)
     for line in judge_compaction(flow, broker.cleanup_policies(flow.source.topics)):
         report.event("compacted", line)
+
+
+def _check_mirror(name: str, mirror: AerospikeMirror, report: Report) -> None:
+    mirror.check()
+    line = judge_clock(name, mirror.clock_lead_s())
+    if line:
+        report.event("clock", line, output=name)
 
 
 def _until_answered(check: Callable[[], None], report: Report, stop: StopSignals) -> None:

@@ -6,6 +6,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from checkpoints.journal import Journal
+from checkpoints.layout import last_kafka_offsets
 from checkpoints.lease_check import LeaseCheck
 from pipelines.failpoints import Failpoints
 from pipelines.flow.dead_letters import topic_client
@@ -16,6 +17,7 @@ from pipelines.kafka_offsets import Broker, Offsets, client_settings
 from pipelines.letter_limits import LetterLimits
 from pipelines.letters import LaneLetters
 from pipelines.micro_batch import MicroBatch
+from pipelines.mirror_identity import MirrorIdentity
 from pipelines.outputs import BatchOutput, HistoryOutput, MirrorOutput
 from pipelines.pressure import SharedPressure
 from pipelines.progress import Report
@@ -24,7 +26,6 @@ from pipelines.table_guards import Tables
 from schemas.errors import ConfigError
 from sinks.aerospike.config import ClientConfig
 from sinks.aerospike.mirror import AerospikeMirror
-from sinks.contract import RecordSink
 from sinks.delta.dead_letters import DeadLetters
 from sinks.delta.history import DeltaHistory
 from sinks.delta.ledger import LedgerTable
@@ -41,7 +42,8 @@ class FlowParts:
         self.journal = Journal(flow.checkpoint)
         self.ledger = LedgerTable(flow.name, flow.ledger.path)
         self.letters = DeadLetters(flow.name, flow.dead_letters.path)
-        self.sinks: dict[str, RecordSink] = {}
+        self.sinks: dict[str, AerospikeMirror] = {}
+        self.identities: dict[str, MirrorIdentity] = {}
         self.histories: dict[str, DeltaHistory] = {}
         self._pressures: dict[str, SharedPressure] = {}  # by output; one object for each cluster
         clusters: dict[ClientConfig, SharedPressure] = {}
@@ -50,6 +52,7 @@ class FlowParts:
                 mirror = AerospikeMirror(options.mirror(name, flow.source.image, user_keys(flow.records)))
                 self.sinks[name] = mirror
                 self._pressures[name] = clusters.setdefault(mirror.config.client, SharedPressure())
+                self.identities[name] = MirrorIdentity(mirror, flow.name, name, flow.checkpoint)
             else:
                 self.histories[name] = DeltaHistory(
                     flow.name, name, options.path, flow.declared_bins(), records=flow.decode_options().records
@@ -65,6 +68,16 @@ class FlowParts:
         topic = self.flow.dead_letters.topic
         if topic is not None and topic.name not in Broker(self._letter_client()).partitions([topic.name]):
             raise ConfigError("E150", f"the topic for dead letters does not exist: {topic.name}", topic=topic.name)
+
+    def require_mirrors(self, lane: str, *, remember: bool = True) -> None:
+        """Refuse mirrors of `lane` that are not those its checkpoint has filled. Raises Terminal E436, Retryable, ConfigError.
+
+        remember: False looks only, and writes nothing.
+        """
+        progressed = last_kafka_offsets(self.flow.lane_checkpoint(lane)) is not None
+        for name in self.flow.lanes[lane].outputs:
+            if name in self.identities:
+                self.identities[name].require_same(progressed=progressed, remember=remember)
 
     def micro_batch(
         self,
@@ -130,8 +143,14 @@ class FlowParts:
                 first = owner and not any(step.keeps_undecoded for step in steps)
                 sink, patience_s, victims = self.sinks[name], options.batch_timeout_s, failpoints.victims
                 horizon_ms, pressure = options.tombstone_horizon_s * 1000, self._pressures[name]
+                same = self.identities[name].require_still_same
                 steps.append(
-                    MirrorOutput(sink, reading, lane, patience_s, first, victims, horizon_ms, lease=lease, pressure=pressure)
+                    MirrorOutput(
+                        *(sink, reading, lane, patience_s, first, victims, horizon_ms),
+                        lease=lease,
+                        require_same_mirror=same,
+                        pressure=pressure,
+                    )
                 )
             else:
                 steps.append(HistoryOutput(self.histories[name], reading))

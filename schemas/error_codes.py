@@ -330,6 +330,21 @@ _KINDS = (
         "the same offsets, delete the file named, and the flow goes on.",
     ),
     ErrorKind(
+        "E436",
+        "Mirror was emptied or exchanged",
+        "The mirror lacks the identity it was given when this checkpoint began to fill it: its namespace was truncated, its "
+        "cluster restarted without data or exchanged. Going on would leave out every record that does not change again.",
+        "Correct the output's hosts, or bring the data back from a backup of the mirror. To fill an empty mirror anew, start "
+        "with a new checkpoint (`--adopt-tables` for histories). To go on as it is, remove the output from the file named.",
+    ),
+    ErrorKind(
+        "E438",
+        "Clock of the driver is off",
+        "The clock of this machine differs from the mirror's servers' so much that records with a time to live would be removed "
+        "too early, or kept too long.",
+        "Set the clock (NTP) of this machine, and of the machines of Spark's executors, or of the servers.",
+    ),
+    ErrorKind(
         "E440",
         "Aerospike refuses every record",
         "The cluster answers in a way no retry can change: unknown namespace, missing right, unsupported feature.",

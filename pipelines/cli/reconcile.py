@@ -72,6 +72,12 @@ def show(found: "Reconciliation") -> None:
             f"history {check.output!r}: {check.events:,} offsets read, {check.lost:,} unaccounted for, {check.doubled:,} twice",
             highlight=False,
         )
+        if check.gaps or check.unconfirmed:
+            apart = (
+                [f"{check.gaps:,} offsets hold no message, as Kafka confirms (transactions, compaction)"] if check.gaps else []
+            )
+            apart += [f"{check.unconfirmed:,} hold none that was read, and are gone from Kafka"] if check.unconfirmed else []
+            console.print(f"  counted apart: {'; '.join(apart)}", highlight=False)
     console.print("nothing differs" if found.good else "DIFFERENCES FOUND")
 
 

@@ -10,22 +10,25 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.kafka_offsets import count
+from pipelines.reconcile.gaps import Gaps
 from schemas.ledger import LedgerRow
 
 
 class OffsetAccount(NamedTuple):
     """What became of the offsets a lane has read.
 
-    events:    offsets read, from the first of the checkpoint to the end of the last finished batch.
+    events:    offsets read that hold a message, from the first of the checkpoint to the end of the last finished batch.
     doubled:   offsets (and elements of messages that hold several events) that stand more than once in the history or among one
                output's dead letters.
-    lost:      offsets that no batch has read as a message, and rows read that are neither in the history, nor among the dead
+    lost:      messages that no batch has read, and rows read that are neither in the history, nor among the dead
                letters, nor unselected; 0 when nothing is missing.
     """
 
     events: int
     doubled: int
     lost: int
+    gaps: Gaps = Gaps()
 
 
 def account_offsets(
@@ -34,15 +37,16 @@ def account_offsets(
     ledger: Sequence[LedgerRow],
     start: Mapping[str, Mapping[int, int]],
     end: Mapping[str, Mapping[int, int]],
+    gaps: Gaps | None = None,
 ) -> OffsetAccount:
-    """The account of [start, end) per topic and partition. Topics without transactions: every offset is a message.
+    """The account of [start, end) per topic and partition.
 
     history, dead_letters: tables of `schemas.tables`; dead letters are decode failures only (`output` is null).
     ledger: the accounts of the history's batches in this range.
+    gaps:   what became of offsets that are no message in the ledger; None when every offset is a message.
     """
-    events = sum(
-        offset - start.get(topic, {}).get(partition, 0) for topic, ends in end.items() for partition, offset in ends.items()
-    )
+    offsets = count(end, since=start)
+    gaps = gaps or Gaps(missing=offsets - sum(row.messages for row in ledger))
     place = ["topic", "partition", "offset", "element"]
     # A batch repeated after a decoder was mended may have given an event to the history whose letter was written before.
     letters = dead_letters.where(F.col("output").isNull()).select(*place).join(history.select(*place), place, "left_anti")
@@ -55,8 +59,8 @@ def account_offsets(
         .first()
     )
     distinct, again = (counted["distinct"], counted["again"] or 0) if counted else (0, 0)
-    unread = events - sum(row.messages for row in ledger)
-    return OffsetAccount(events, again, unread + sum(row.rows_read - row.unselected for row in ledger) - distinct)
+    lost = gaps.missing + sum(row.rows_read - row.unselected for row in ledger) - distinct
+    return OffsetAccount(offsets - gaps.empty - gaps.unconfirmed, again, lost, gaps)
 
 
 class LateAccount(NamedTuple):

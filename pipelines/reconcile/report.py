@@ -11,7 +11,9 @@ from checkpoints.layout import committed_kafka_offsets, initial_offsets, read_ep
 from pipelines.dead_letters.plan import PlanFile
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
+from pipelines.kafka_offsets import client_settings
 from pipelines.reconcile.compare import Form
+from pipelines.reconcile.gaps import KafkaTopics, account_gaps
 from pipelines.reconcile.jobs import Namespace, Scope, compare_history, compare_namespaces
 from pipelines.reconcile.offsets import LateAccount, account_late, account_offsets
 from pipelines.worker_errors import raise_worst
@@ -41,12 +43,17 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class OffsetCheck:
-    """A history's account of Kafka's offsets; see `pipelines.reconcile.offsets.OffsetAccount`."""
+    """A history's account of Kafka's offsets; see `pipelines.reconcile.offsets.OffsetAccount`.
+
+    gaps, unconfirmed: offsets without a message, as `pipelines.reconcile.gaps.Gaps` tells them; no part of `events`.
+    """
 
     output: str
     events: int
     doubled: int
     lost: int
+    gaps: int = 0
+    unconfirmed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,8 @@ def reconcile(flow: Flow, spark: SparkSession, tolerance_s: float) -> Reconcilia
     """Compare source with mirrors, histories with mirrors, and account for every offset the histories have read.
 
     tolerance_s: how far expiries may be apart, in seconds.
-    Raises: ConfigError E160 when there is nothing to compare, Retryable E210, Terminal E440 from scans.
+    Raises: ConfigError E160 when there is nothing to compare, Retryable E210, Terminal E440 from scans, Retryable E220 when Kafka
+            is needed to tell gaps from losses and does not answer.
     """
     mirrors = {name: out for name, out in flow.all_outputs().items() if isinstance(out, AerospikeMirror)}
     histories = {name: out for name, out in flow.all_outputs().items() if isinstance(out, DeltaHistory)}
@@ -157,15 +165,23 @@ def _offset_check(flow: Flow, spark: SparkSession, name: str, history: DeltaHist
     epoch = read_epoch(checkpoint)
     ledger = LedgerTable(flow.name, flow.ledger.path).read(Journal(flow.checkpoint), lane=lane, output=name, epoch=epoch)
     owner = read_epoch(flow.lane_checkpoint(flow.decode_owner))
+    start = initial_offsets(checkpoint) if end else {}
     account = account_offsets(
         _read(spark, history.path).where(_epoch_is(epoch)),
         _read(spark, flow.dead_letters.path).where(_epoch_is(owner)),
         ledger,
-        initial_offsets(checkpoint) if end else {},
+        start,
         end,
+        account_gaps(ledger, start, end, lambda: _kafka(flow)),
     )
     late = _late(flow, spark, name, history)
-    return OffsetCheck(name, account.events, account.doubled + late.doubled, account.lost + late.lost)
+    lost, doubled = account.lost + late.lost, account.doubled + late.doubled
+    return OffsetCheck(name, account.events, doubled, lost, account.gaps.empty, account.gaps.unconfirmed)
+
+
+def _kafka(flow: Flow) -> KafkaTopics:
+    options = flow.source.client_options()
+    return KafkaTopics(client_settings(options.pop("bootstrap.servers"), options), committed=flow.source.committed)
 
 
 def _late(flow: Flow, spark: SparkSession, name: str, history: DeltaHistory) -> LateAccount:

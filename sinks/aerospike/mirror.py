@@ -19,6 +19,7 @@ from sinks.aerospike.batch_call import CallFailed, batch_write
 from sinks.aerospike.classify import IN_DOUBT_CODES, Answer, answer, reject_reason
 from sinks.aerospike.config import CountersConfig, MirrorConfig
 from sinks.aerospike.connection import client_for, forget_client
+from sinks.aerospike.identity import Identity, give_identity, read_identity
 from sinks.aerospike.partial_steps import PartialProtocol
 from sinks.aerospike.probe import probe
 from sinks.aerospike.steps import Protocol, wall_clock_s
@@ -48,6 +49,18 @@ class AerospikeMirror:
     def check(self) -> None:
         """Connect, then write and remove a tombstone as `write` would. Raises ConfigError E120 or Retryable E210."""
         probe(self.config)
+
+    def clock_lead_s(self) -> int:
+        """Seconds by which this machine's clock is ahead of the mirror's servers; see `probe`. Raises as `check`."""
+        return probe(self.config)
+
+    def identity(self, flow: str) -> Identity | None:
+        """By what the mirror of this output is told from another one; None without. Raises ConfigError E120, Retryable E210."""
+        return read_identity(self.config, flow)
+
+    def give_identity(self, flow: str) -> Identity:
+        """Give the mirror an identity unless it has one; the one it has. Raises as `identity`."""
+        return give_identity(self.config, flow)
 
     def write(self, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> Sequence[Outcome]:
         """Apply `events`; one Outcome per event, same order. See `sinks.contract.RecordSink.write` and `steps`."""

@@ -1,6 +1,7 @@
 """The check before the first write: do once, without data, what writing will do."""
 
 from typing import Any
+from uuid import uuid4
 
 import aerospike
 from aerospike import exception as ex
@@ -12,13 +13,15 @@ from sinks.aerospike.connection import client_for
 from sinks.aerospike.guards import VERSION_BIN, older
 
 
-def probe(config: MirrorConfig) -> None:
+def probe(config: MirrorConfig) -> int:
     """Write and remove a tombstone as the mirror would: with a guard, a time to live and a stored key.
 
+    Returns by how many seconds this machine's clock is ahead of the server's: the server keeps the point in time at which a
+    record expires, and the client tells what is left until then by its own clock. Right to a second.
     Raises: ConfigError E120 naming the setting to change, Retryable E210 when the cluster cannot answer now.
     """
     client = client_for(config.client)
-    key = (config.namespace, config.tombstone_set, bytearray(b"millrace probe"))
+    key = (config.namespace, config.tombstone_set, f"millrace probe {uuid4()}")
     policy: dict[str, Any] = {
         "expressions": older(1 << 16),
         "key": aerospike.POLICY_KEY_SEND,
@@ -27,13 +30,15 @@ def probe(config: MirrorConfig) -> None:
     }
     try:
         client.put(key, {VERSION_BIN: 0}, None, policy)
+        _, meta, _ = client.get(key, {"total_timeout": config.client.total_timeout_ms})
         client.remove(key)
     except ex.AerospikeError as error:
         raise explained(error, config) from None
+    return config.tombstone_horizon_s - int(meta["ttl"])
 
 
 def explained(error: ex.AerospikeError, config: MirrorConfig | CountersConfig) -> MillraceError:
-    """What a refused probe means: ConfigError E120 naming the setting to change, or Retryable E210."""
+    """What a refused request means: ConfigError E120 naming the setting to change, or Retryable E210."""
     where = {"output": config.name, "namespace": config.namespace}
     if isinstance(error, ex.NamespaceNotFound):
         return ConfigError("E120", f"the cluster has no namespace {config.namespace!r}", **where)
