@@ -128,15 +128,25 @@ def local_checks() -> Iterator[Check]:
 
 
 def flow_checks(path: Path) -> Iterator[Check]:
-    """Every address of a flow: topics by a metadata request, clusters by connecting. Raises ConfigError for an invalid flow."""
+    """Every address of a flow: topics by a metadata request, clusters by connecting; and what a start would find there.
+
+    Raises ConfigError for an invalid flow.
+    """
+    from deploy.findings import kafka_findings, mirror_findings
     from pipelines.flow import load_flow
 
     flow = load_flow(path)
     yield Check("flow", "ok", f"{flow.name}: {path}")
-    yield _kafka(flow)
+    source = _kafka(flow)
+    yield source
+    if source.state == "ok":
+        yield from kafka_findings(flow, KAFKA_TIMEOUT_S)
     if flow.source.registry is not None:
         yield _registry(flow.source.registry)
-    yield from _clusters(flow)
+    clusters = list(_clusters(flow))
+    yield from clusters
+    if all(check.state == "ok" for check in clusters):
+        yield from mirror_findings(flow)
     yield from _folders(flow)
 
 

@@ -18,6 +18,8 @@ from confluent_kafka.admin import (
 )
 from pyspark.sql import SparkSession
 
+from deploy import findings
+from deploy.doctor import Check
 from pipelines.flow import load_flow
 from pipelines.guards import TOPICS_FILE
 from pipelines.kafka_watch import KafkaWatch
@@ -75,7 +77,16 @@ def refused(bench: Bench) -> str:
         return process.errors
 
 
-def test_transactions_and_a_topic_that_changes_under_the_flow(bench: Bench, spark: SparkSession) -> None:
+def doctor_says(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
+    """What `millrace doctor` finds at the flow's servers, by row; open transactions at once, not after a minute."""
+    monkeypatch.setattr(findings, "TOLD_AFTER_S", 0.0)
+    flow = load_flow(bench.flow)
+    return {check.name: check for check in (*findings.kafka_findings(flow, 10.0), *findings.mirror_findings(flow))}
+
+
+def test_transactions_and_a_topic_that_changes_under_the_flow(
+    bench: Bench, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain, committed, aborted, open_ = (changes_of(bench, first, 60) for first in (0, 100, 200, 300))
     bench.produce(plain)
     with transaction(bench, "committed", committed) as producer:
@@ -94,6 +105,7 @@ def test_transactions_and_a_topic_that_changes_under_the_flow(bench: Bench, spar
         assert {fields["partition"]: fields["offset"] + fields["waiting"] for fields in told} == {
             fields["partition"]: ends[fields["partition"]] for fields in told
         }
+        assert doctor_says(bench, monkeypatch)["transactions"].state == "warn"
 
         AdminClient({"bootstrap.servers": bench.kafka}).create_partitions([NewPartitions(bench.topic, 3)])[bench.topic].result()
         added = changes_of(bench, 500, 30)
@@ -108,6 +120,7 @@ def test_transactions_and_a_topic_that_changes_under_the_flow(bench: Bench, spar
         assert_exact(bench, everything)
         _reconciled_with_gaps(bench, spark, everything, aborted)
         assert not process.of_kind("restart"), process.transcript()
+        assert {name: check.found for name, check in doctor_says(bench, monkeypatch).items() if check.state != "ok"} == {}
 
         key, bins = _identity(bench)
         with connected(bench) as client:
@@ -118,6 +131,7 @@ def test_transactions_and_a_topic_that_changes_under_the_flow(bench: Bench, spar
             assert "E436" in said and f"has filled mirror {bins['_mr_id']}, and the one there carries none" in said
             client.put(key, {**bins, "_mr_id": "another"})
             assert "carries another, given at" in refused(bench)
+            assert doctor_says(bench, monkeypatch)["mirrors of lane fast"].state == "fail"
             client.put(key, bins)
 
     _refusals(bench)
