@@ -100,7 +100,8 @@ def changes_of(bench: Bench, first: int, count: int, records: int = 40) -> list[
 def mirrored(bench: Bench, changes: list[Change]) -> dict[bytes, dict[str, int | str]]:
     """What a reader of the mirror sees of the records that `changes` touch."""
     host, port = bench.aerospike.rsplit(":", 1)
-    client = aerospike.client({"hosts": [(host, int(port))]})
+    patient = {"batch": {"total_timeout": 60_000, "socket_timeout": 30_000}}  # a busy machine is no missing record
+    client = aerospike.client({"hosts": [(host, int(port))], "policies": patient})
     try:
         digests = sorted({change.digest for change in changes})
         rows = client.batch_read([(bench.namespace, None, None, bytearray(digest)) for digest in digests]).batch_records
