@@ -1,5 +1,7 @@
 """The check before the first write: do once, without data, what writing will do."""
 
+import math
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -29,12 +31,15 @@ def probe(config: MirrorConfig) -> int:
         "total_timeout": config.client.total_timeout_ms,
     }
     try:
+        began = time.monotonic()
         client.put(key, {VERSION_BIN: 0}, None, policy)
         _, meta, _ = client.get(key, {"total_timeout": config.client.total_timeout_ms})
+        took_s = math.ceil(time.monotonic() - began)
         client.remove(key)
     except ex.AerospikeError as error:
         raise explained(error, config) from None
-    return config.tombstone_horizon_s - int(meta["ttl"])
+    gone_s = config.tombstone_horizon_s - int(meta["ttl"])  # by the two clocks, the time between the two requests included
+    return max(0, gone_s - took_s) if gone_s > 0 else gone_s
 
 
 def explained(error: ex.AerospikeError, config: MirrorConfig | CountersConfig) -> MillraceError:
