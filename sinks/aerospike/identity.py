@@ -13,6 +13,7 @@ from uuid import uuid4
 import aerospike
 from aerospike import exception as ex
 
+from schemas.errors import MillraceError, Retryable
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.connection import client_for
 from sinks.aerospike.probe import explained
@@ -44,7 +45,7 @@ def read_identity(config: MirrorConfig, flow: str, looks: int = _LOOKS) -> Ident
         except ex.RecordNotFound:
             continue
         except ex.AerospikeError as error:
-            raise explained(error, config) from None
+            raise _judged(error, config) from None
         return Identity(str(bins[_ID]), str(bins[_SINCE]))
     return None
 
@@ -65,8 +66,16 @@ def give_identity(config: MirrorConfig, flow: str) -> Identity:
     except ex.RecordExistsError:
         return read_identity(config, flow) or give_identity(config, flow)
     except ex.AerospikeError as error:
-        raise explained(error, config) from None
+        raise _judged(error, config) from None
     return made
+
+
+def _judged(error: ex.AerospikeError, config: MirrorConfig) -> MillraceError:
+    """As a probe's error; but here nothing is wrong with the request, so the client's own codes mean a cluster that is away."""
+    code = -1 if error.code is None else error.code
+    if code < 0:
+        return Retryable("E210", f"no answer: {error.msg} (code {code})", output=config.name, namespace=config.namespace)
+    return explained(error, config)
 
 
 def _key(config: MirrorConfig, flow: str) -> tuple[str, str, str]:

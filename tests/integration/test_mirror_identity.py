@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from deploy.local.aerospike import start_node
 from pipelines.clock import judge_clock
 from pipelines.mirror_identity import MirrorIdentity
-from schemas.errors import Terminal
+from schemas.errors import Retryable, Terminal
 from sinks.aerospike import AerospikeMirror
 from sinks.aerospike.scan import scan_partitions
 from tests.support.fixtures_stack import AerospikeUnderTest
@@ -32,7 +33,14 @@ def test_truncation_and_a_restart_without_data_are_noticed_and_one_with_data_is_
         assert mirror.give_identity("flow") == given, "given once"
         assert [row.set for row in scan_partitions(mirror.config.client, "mirror", 0, 4096)] == ["_mr_tomb"], "no set of data"
         node.kill()
+        noticed, give_up = False, time.monotonic() + 60
+        while not noticed:  # the last look is made by a client that knows that no node is left
+            noticed = not reader(mirror).is_connected()
+            with pytest.raises(Retryable, match="E210"):
+                start()
+            assert time.monotonic() < give_up, "the client never noticed"
         node = node.restart()
+        _until_connected(mirror)
         start()
         assert mirror.identity("flow") == given
 
@@ -48,11 +56,23 @@ def test_truncation_and_a_restart_without_data_are_noticed_and_one_with_data_is_
         node.kill()
         shutil.rmtree(node.data)
         node = node.restart()
+        _until_connected(mirror)
         with pytest.raises(Terminal, match="E436"):
             start()
     finally:
         mirror.close()
         node.stop()
+
+
+def _until_connected(mirror: AerospikeMirror) -> None:
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            mirror.check()
+            return
+        except Retryable:
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
 
 
 def test_the_servers_clock_is_read_from_what_it_keeps(
