@@ -134,6 +134,8 @@ def _outputs(flow: Flow) -> tuple[LedgerTable, dict[str, Target]]:
         else:
             targets[name] = HistoryTarget(LateRows(parts_of_flow.histories[name]))
         targets[name].prepare()
+    for lane in flow.lanes:
+        parts_of_flow.require_mirrors(lane, remember=False)
     return parts_of_flow.ledger, targets
 
 

@@ -107,7 +107,8 @@ def test_transactions_and_a_topic_that_changes_under_the_flow(
         }
         assert doctor_says(bench, monkeypatch)["transactions"].state == "warn"
 
-        AdminClient({"bootstrap.servers": bench.kafka}).create_partitions([NewPartitions(bench.topic, 3)])[bench.topic].result()
+        admin = AdminClient({"bootstrap.servers": bench.kafka})  # held: one that is collected takes its requests with it
+        admin.create_partitions([NewPartitions(bench.topic, 3)])[bench.topic].result()
         added = changes_of(bench, 500, 30)
         produce(bench.kafka, bench.topic, (change.message() for change in added), partition=2)
         process.wait_for(lambda lines: any(line["kind"] == "partitions_added" for line in lines), "the added partition")
