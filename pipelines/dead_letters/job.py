@@ -53,8 +53,8 @@ def replay_letters(
 ) -> Replayed:
     """Replay the waiting letters of `wanted` (with `dropped`, the dropped ones, too), after what an earlier replay left undone.
 
-    Raises: Terminal E451 when somebody else acts on the letters, E453; ConfigError of an output or table that does not fit; what
-            an output raises while it is written: nothing is lost then, and the next replay finishes the part.
+    Raises: Terminal E451 when somebody else acts on the letters, E436, E453; ConfigError of an output or table that does not fit;
+            what an output raises while it is written: nothing is lost then, and the next replay finishes the part.
     """
     _require_apart(flow)
     book = book_of(flow)
