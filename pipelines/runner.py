@@ -143,9 +143,7 @@ class _Application:
                 report=report,
             )
             for name in flow.lanes
-            for batch in [
-                parts.micro_batch(name, lease.require_held, report, lambda: self._kafka.value, failpoints, lease.check)
-            ]
+            for batch in [parts.micro_batch(name, lease.require_held, report, lambda: self._kafka.value, failpoints, lease.check)]
         ]
 
     def run(self) -> None:
