@@ -151,6 +151,7 @@ def test_reader_options() -> None:
         "subscribe": "xdr.payments",
         "startingOffsets": "earliest",
         "maxOffsetsPerTrigger": "20000",
+        "kafka.isolation.level": "read_committed",
         "failOnDataLoss": "true",
         "fetchOffset.numRetries": "20",
         "fetchOffset.retryIntervalMs": "500",
