@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -163,6 +164,18 @@ def test_a_restored_table_is_refused_also_when_the_flow_has_gone_on_since(folder
     start(folder)
 
 
+def test_a_restore_that_many_commits_have_buried_is_refused(folder: Path) -> None:
+    """Without memory of where it looked last, a start looks back some fifty commits and no further."""
+    DeltaTable(str(folder / "history")).restore(0)
+    newest = DeltaTable(str(folder / "history")).version()
+    for version in range(newest + 1, newest + 61):
+        commit_file = folder / "history/_delta_log" / f"{version:020d}.json"
+        commit_file.write_text('{"commitInfo":{"operation":"OPTIMIZE","timestamp":1}}')
+    commit(folder / "history", "history", epoch_of(folder), 2)
+    DeltaTable(str(folder / "history")).create_checkpoint()
+    refused("E426", f"table version {newest} is a RESTORE, after version", folder)
+
+
 @pytest.mark.parametrize(
     ("table", "writer"),
     [
@@ -280,6 +293,21 @@ def test_without_the_guards_accounts_are_lost(folder: Path, monkeypatch: pytest.
     start(folder)
     flush(folder, 6)
     assert accounts(folder) == [("bulk", 6)], "E441 off: a new table begins in the middle"
+
+
+def test_without_the_claim_two_copies_of_a_checkpoint_lose_accounts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E442 off. Copies have one epoch, so the second batch 3 is taken for the first one."""
+    shutil.copytree(folder / "checkpoint", folder / "copy")
+    copied = flow_in(folder).model_copy(update={"checkpoint": str(folder / "copy")})
+    with pytest.raises(Terminal, match=r"E442.*a copy of this one"):
+        guards(copied).require()
+    monkeypatch.setattr("pipelines.table_guards.claim_tables", lambda *given, **also: None)
+    guards(copied).require()
+    flush(folder, 3)
+    other = Journal(copied.checkpoint)
+    other.put("bulk", [replace(row("bulk", epoch_of(folder), 3), applied=7)])
+    assert FlowParts(copied).ledger.flush_all(other) == 0 and not other.pending("bulk"), "its account is gone"
+    assert [account.applied for account in FlowParts(copied).ledger.read()] == [0]
 
 
 def test_the_columns_of_the_helper_are_those_of_the_table(folder: Path) -> None:
