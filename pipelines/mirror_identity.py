@@ -39,6 +39,7 @@ class MirrorIdentity:
         self._output = output
         self._folder = Folder(checkpoint)
         self._clock = clock
+        self._known: str | None = None
         self._seen_at = float("-inf")
 
     def require_same(self, *, progressed: bool, remember: bool = True) -> None:
@@ -57,17 +58,16 @@ class MirrorIdentity:
         if known != found.id:
             everyone = self._remembered() | {self._output: found.id}
             self._folder.replace(MIRRORS_FILE, json.dumps(everyone, indent=1, sort_keys=True) + "\n")
+        self._known = found.id
 
     def require_still_same(self) -> None:
-        """As `require_same` in the middle of a run, where a mirror that does not answer is somebody else's to tell."""
-        if self._clock() - self._seen_at < EVERY_S:
+        """As `require_same` in the middle of a run, after it; a mirror that does not answer is somebody else's to tell."""
+        if self._known is None or self._clock() - self._seen_at < EVERY_S:
             return
-        known = self._remembered().get(self._output)
-        if known is not None:
-            try:
-                self._require(known, self._mirror.identity(self._flow))
-            except Retryable:
-                return
+        try:
+            self._require(self._known, self._mirror.identity(self._flow))
+        except Retryable:
+            return
         self._seen_at = self._clock()
 
     def _require(self, known: str, found: Identity | None) -> None:

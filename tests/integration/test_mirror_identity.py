@@ -13,8 +13,10 @@ from pipelines.mirror_identity import MirrorIdentity
 from schemas.errors import Retryable, Terminal
 from sinks.aerospike import AerospikeMirror
 from sinks.aerospike.scan import scan_partitions
+from sinks.contract import Deadline, Fence
+from tests.support.events import write
 from tests.support.fixtures_stack import AerospikeUnderTest
-from tests.support.mirror import mirror_config, reader
+from tests.support.mirror import mirror_config, reader, visible
 
 pytestmark = pytest.mark.stack
 
@@ -44,12 +46,19 @@ def test_truncation_and_a_restart_without_data_are_noticed_and_one_with_data_is_
         start()
         assert mirror.identity("flow") == given
 
-        reader(mirror).truncate("mirror", "_mr_tomb", 0)
+        records = [write("changes", 1), write("rests", 1)]
+        mirror.write(records, Fence("unguarded", 0), Deadline.after_s(30))
+        assert len(visible(mirror, {record.digest for record in records})) == 2
+        reader(mirror).truncate("mirror", None, 0)
         with pytest.raises(Terminal, match=rf"E436.*has filled mirror {given.id}, and the one there carries none"):
             start()
         mirror.give_identity("flow")  # by a second checkpoint, say
         with pytest.raises(Terminal, match="E436"):
             start()
+        # Unguarded: the mirror is filled on, and what does not change again is never there.
+        later = write("changes", 2)
+        mirror.write([later], Fence("unguarded", 1), Deadline.after_s(30))
+        assert set(visible(mirror, {record.digest for record in (*records, later)})) == {later.digest}
 
         shutil.rmtree(tmp_path / "checkpoint")
         start()
@@ -91,6 +100,10 @@ def test_the_servers_clock_is_read_from_what_it_keeps(
         with pytest.raises(Terminal, match="E438"):
             judge_clock("mirror", lead_s)
         assert not [key for key, _, _ in reader(mirror).query("mirror").results()], "nothing is left of the probe"
+        # Unguarded: a record that lives for 500 s more by the clock of the servers is not there at all.
+        living = write("k", 0, exp_s=int(time.time()) - 500)
+        mirror.write([living], Fence("unguarded", 0), Deadline.after_s(30))
+        assert visible(mirror, {living.digest}) == {}
     finally:
         mirror.close()
         node.stop()
