@@ -42,6 +42,22 @@ _REFUSALS = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
+_MAY_PASS = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._DESTROY,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _JAAS_FIELD = re.compile(r"""\b(username|password)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s;"']+))""")
 
@@ -149,9 +165,9 @@ class Broker:
             try:
                 found[resource.name] = str(future.result()["cleanup.policy"].value)
             except KafkaException as error:
-                if error.args[0].code() not in _REFUSALS:
+                if error.args[0].code() in _MAY_PASS:
                     raise self._judged(error) from error
-                found[resource.name] = None
+                found[resource.name] = None  # no right to, or a service that only speaks like Kafka
         return found
 
     def topics_matching(self, pattern: str) -> list[str]:

@@ -138,6 +138,30 @@ def test_a_broker_that_restarts_is_asked_again(code: int, monkeypatch: pytest.Mo
         broker.bounds({"t": [0]})
 
 
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, {"t": None}),
+        (KafkaError.UNSUPPORTED_VERSION, {"t": None}),
+        (KafkaError._TIMED_OUT, None),
+    ],
+)
+def test_a_policy_that_cannot_be_seen_stops_no_start(
+    code: int, found: dict[str, None] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused:
+        def result(self) -> object:
+            raise KafkaException(KafkaError(code))
+
+    broker = Broker({"bootstrap.servers": "127.0.0.1:1"}, 0.1)
+    monkeypatch.setattr(broker._admin, "describe_configs", lambda wanted, **_: dict.fromkeys(wanted, Refused()))
+    if found is not None:
+        assert broker.cleanup_policies(["t"]) == found
+    else:
+        with pytest.raises(Retryable, match="E220"):
+            broker.cleanup_policies(["t"])
+
+
 def test_a_topic_that_ends_before_the_plan_is_refused() -> None:
     with pytest.raises(Terminal) as error:
         require_offsets([FAST], bounds((0, 0), (119, 5)))
