@@ -23,7 +23,7 @@ FAST = LanePosition("fast", needs={"t": {0: 100, 1: 5}}, planned={"t": {0: 120, 
 NEW = LanePosition("bulk", None, None)
 
 
-def bounds(oldest: tuple[int, int], newest: tuple[int, int]) -> Bounds:
+def bounds(oldest: tuple[int, ...], newest: tuple[int, ...]) -> Bounds:
     ends = {"t": dict(enumerate(newest))}
     return Bounds({"t": dict(enumerate(oldest))}, ends, ends)
 
