@@ -12,8 +12,8 @@ from schemas.ledger import LedgerRow
 
 def row(batch_id: int, start: int, end: int, messages: int) -> LedgerRow:
     counts = (messages, messages, 0, messages, messages, 0, 0, 0, 0, 0)
-    places = [json.dumps({"t": {"0": at}}) for at in (start, end)]
-    return LedgerRow("f", "bulk", "history", "e", batch_id, "2026-01-01T00:00:00", *counts, 0.1, None, *places)
+    first, last = (json.dumps({"t": {"0": at}}) for at in (start, end))
+    return LedgerRow("f", "bulk", "history", "e", batch_id, "2026-01-01T00:00:00", *counts, 0.1, None, first, last)
 
 
 class Kafka:
