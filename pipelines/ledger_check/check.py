@@ -176,6 +176,8 @@ class _Run:
         return dict(self._histories[output].held(epoch, counts, {batch: places for batch, places in letters.items() if places}))
 
     def _of_account(self, row: LedgerRow, held: Mapping[tuple[str, int], Held] | None) -> Iterator[Misfit]:
+        if held is None and not row.dead and not self._letters.count:
+            return
         try:
             start, end = offsets_of(row.start_offsets), offsets_of(row.end_offsets)
         except ValueError:  # a misfit already

@@ -4,11 +4,13 @@ A batch begins where the one before ended, in every partition. So when all batch
 long as messages and gaps together, each offset from the first to the last was read by exactly one batch.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
+
+import orjson
 
 from pipelines.kafka_offsets import Offsets, count
 from pipelines.ledger_check.misfit import Misfit
@@ -71,12 +73,11 @@ class Series:
             yield self._missing(self._next, batch_id - 1, at, f"the account of batch {batch_id:,} is there")
             self._joins = False
         self._next, self.last_at = batch_id + 1, at
-        times = Counter(row.output for row in rows)
-        for output, number in times.items():
+        once = {row.output: row for row in rows}
+        for output, number in Counter(row.output for row in rows).items() if len(once) < len(rows) else ():
             if number > 1:
                 what = f"{number} accounts of one batch"
                 yield self._misfit("E411", rows[0], what, "sums count the batch more than once", output=output)
-        once = {row.output: row for row in rows}
         yield from self._presence(batch_id, at, once)
         lead = rows[0]
         for row in once.values():
@@ -176,10 +177,11 @@ def _part_missing(row: LedgerRow, first: int, last: int, at: str) -> Misfit:
     return Misfit("E411", row.lane, "", row.epoch, first, at, f"{which} no account", "accounts of a replay were taken away")
 
 
+@lru_cache(maxsize=64)  # a batch begins with the very text the one before ended with, for each output
 def offsets_of(text: str) -> Offsets:
-    """{topic: {partition: offset}} as the ledger keeps it. Raises ValueError."""
+    """{topic: {partition: offset}} as the ledger keeps it, not to be changed. Raises ValueError."""
     try:
-        return {topic: {int(part): int(at) for part, at in parts.items()} for topic, parts in json.loads(text).items()}
+        return {topic: {int(part): int(at) for part, at in parts.items()} for topic, parts in orjson.loads(text).items()}
     except (AttributeError, TypeError) as error:
         raise ValueError(f"{text!r} are no offsets") from error
 

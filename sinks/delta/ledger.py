@@ -8,7 +8,6 @@ flush sees the transaction and only removes the files. Readers take both and see
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from schemas.ledger import LEDGER_ADDED, LEDGER_DDL, LedgerRow
+from schemas.ledger import LEDGER_ADDED, LEDGER_COLUMNS, LEDGER_DDL, LedgerRow
 from sinks.delta.append import append_rows, path_lock
 from sinks.delta.ddl import delta_schema
 from sinks.delta.table import TableContract, create_if_absent, is_table, open_table, require_contract, said, table_path
@@ -219,8 +218,9 @@ def rows_of(accounts: pa.Table) -> list[LedgerRow]:
 
 
 def _row(record: dict[str, Any]) -> LedgerRow:
-    values = {field.name: record[field.name] for field in fields(LedgerRow)}
-    return LedgerRow(**{**values, "committed_at": record["committed_at"].isoformat(timespec="milliseconds")})
+    values = {name: record[name] for name in LEDGER_COLUMNS}
+    values["committed_at"] = record["committed_at"].isoformat(timespec="milliseconds")
+    return LedgerRow(**values)
 
 
 def _time(text: str) -> datetime:

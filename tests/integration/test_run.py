@@ -17,6 +17,10 @@ from deploy.local.aerospike import start_node
 from deploy.local.kafka import start_broker
 from deploy.local.topics import create_topics
 from pipelines.failpoints import VARIABLE
+from pipelines.flow import load_flow
+from pipelines.ledger_check.check import check_ledger
+from pipelines.ledger_check.misfit import Misfit
+from pipelines.ledger_check.subject import subject_of
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
 from tests.support.flow_process import FlowProcess, ledger_of, run_once, taken_in
 from tests.support.kafka import produce
@@ -131,6 +135,14 @@ def assert_exact(bench: Bench, changes: list[Change], dead: int = 0) -> None:
     for output in OUTPUTS:
         ids = [row["batch_id"] for row in ledger["batches"] if row["output"] == output]
         assert ids == sorted(set(ids)), "one account per batch, however often it ran"
+    assert misfits(bench) == [] and {total["gaps"] for total in ledger["totals"]} == {0}
+
+
+def misfits(bench: Bench) -> list[Misfit]:
+    """What `millrace ledger --check` finds."""
+    proof = check_ledger(subject_of(load_flow(bench.flow)))
+    assert proof.parts, "nothing was looked at"
+    return proof.misfits.ordered
 
 
 @pytest.fixture
@@ -149,7 +161,8 @@ def overloaded(aerospike_node: AerospikeUnderTest) -> Iterator[bool]:
 
 
 def test_once_writes_everything_and_then_nothing(bench: Bench, overloaded: bool) -> None:
-    changes = changes_of(bench, 0, 700)
+    ancient = Change("ancient", 1_600_000_000_000, 1, {"n": 1}, set=bench.topic[-40:])
+    changes = [*changes_of(bench, 0, 700), ancient]
     bench.produce(changes)
     produce(bench.kafka, bench.topic, [(b"x", b"not json"), (b"y", b'{"msg":"write"}'), (b"z", None)])
     together = changes_of(
@@ -172,6 +185,11 @@ def test_once_writes_everything_and_then_nothing(bench: Bench, overloaded: bool)
     assert set(letters["output"].to_pylist()) == {None} and set(letters["lane"].to_pylist()) == {"bulk"}
     _, ledger = ledger_of(bench.flow)
     assert {total["unselected"] for total in ledger["totals"]} == {1}
+    by_output = {total["output"]: total for total in ledger["totals"]}
+    assert by_output["history"]["lateness"] is None and sum(by_output["mirror"]["lateness"].values()) > 0
+    told = first.of_kind("past_horizon")
+    assert [(line["code"], line["past_horizon"]) for line in told] == [("E414", 1)], "2020 is beyond the horizon"
+    assert by_output["mirror"]["past_horizon"] == 1
     assert {total["rows_read"] - total["messages"] for total in ledger["totals"]} == {3}
     history = bench.table("history")
     assert len(set(history.to_pyarrow_table(columns=["partition"])["partition"].to_pylist())) == 2
@@ -224,6 +242,7 @@ def test_sigterm_finishes_the_batches_and_a_second_driver_is_refused(bench: Benc
             with FlowProcess(bench.flow) as second:
                 assert second.wait() == 4, second.transcript()
                 assert "E420" in second.errors and f"process {first.pid} " in second.errors
+            assert misfits(bench) == [], "a running flow may be checked"
             first.send(signal.SIGTERM)
             assert first.wait() == 0, first.transcript()
             assert not first.of_kind("cut") and not first.of_kind("restart"), first.transcript()
