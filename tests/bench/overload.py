@@ -36,7 +36,7 @@ PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Five seconds. Rates are per second; share as the newest batch said; waiting: messages not worked off at its end."""
+    """Five seconds. Rates are per second; share as the newest batch said, None when none ended; waiting: messages not worked off at its end."""
 
     at_s: float
     phase: str
@@ -104,6 +104,7 @@ class Watch:
     def __init__(self, driver: FlowProcess, node: Node, source: Source) -> None:
         self._driver, self._node, self._source = driver, node, source
         self._before = self._now()
+        self._batches = len(driver.of_kind("batch"))
         self._began_s = self._before_s = time.monotonic()
 
     def step(self, phase: str) -> Step:
@@ -113,7 +114,8 @@ class Watch:
         took_s = now_s - self._before_s
         produced, applied, calls, refused, restarts = (later - earlier for later, earlier in zip(now, self._before, strict=True))
         batches = self._driver.of_kind("batch")
-        share = batches[-1]["pressure"]["mirror"]["share"] if batches else None
+        share = batches[-1]["pressure"]["mirror"]["share"] if len(batches) > self._batches else None
+        self._batches = len(batches)
         waiting = now[0] - now[1]
         self._before, self._before_s = now, now_s
         rates = [round(count / took_s, 1) for count in (produced, applied, calls, refused)]
