@@ -137,7 +137,8 @@ class Lease:
         """Whether the lease was taken by another driver."""
         if not self._lost and self._tokens.superseded():
             following = self._tokens.look(self.token + 1)
-            self._lost = f"taken by {(following and following.holder) or 'another driver'}"
+            gone = "its file is gone: others came long ago, or somebody removed it"
+            self._lost = f"taken by {following.holder or 'an unnamed driver'}" if following else gone
         return bool(self._lost)
 
     def _beat_until_stopped(self) -> None:

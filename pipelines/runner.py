@@ -45,7 +45,7 @@ TICK_S = 0.1
 START_PATIENCE_S = 60.0
 """How long a start waits for Kafka or Aerospike to answer before it gives up."""
 LEASE_PATIENCE_S = 30.0
-"""How long a start waits for the JVM of a killed driver to go."""
+"""How long a start waits for the JVM of a killed driver to go; longer where the lease is."""
 
 
 def run_flow(
@@ -309,7 +309,7 @@ def _patient_lease(flow: Flow, report: Report, stop: StopSignals) -> Iterator[Le
     A driver that was replaced, for it gave no sign of life, is told of; its JVM is ended where it can be reached: neither Delta's
     log nor Spark's own files can be written by two on a local disk without the one overwriting the other.
     """
-    deadline = time.monotonic() + LEASE_PATIENCE_S
+    deadline = time.monotonic() + max(LEASE_PATIENCE_S, flow.lease.expiry_s + 5)  # a JVM that hangs is ended after the expiry
     told = False
     while True:
         lease = Lease(flow.checkpoint, flow.name, expiry_s=flow.lease.expiry_s)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -160,3 +161,21 @@ def test_under_spark_submit_sigterm_lets_the_batch_finish(bench: Bench, tmp_path
     assert_whole_batches(bench)
     run_once(bench.flow)
     assert_exact(bench, changes)
+
+
+def test_as_process_1_a_batch_that_outlasts_the_drain_time_is_cut_and_repeated(bench: Bench, tmp_path: Path) -> None:
+    """As in a container without an init: signals that nobody handles would be ignored. Needs leave to make a pid namespace."""
+    changes = changes_of(bench, 0, 100)
+    bench.produce(changes)
+    points = Armed(tmp_path / "armed", "fast:after_sink action=sleep seconds=120")
+    launcher = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", sys.executable, "-m", "deploy.cli"]
+    with FlowProcess(bench.flow, "--drain-timeout", "1", environment=points.environment, launcher=launcher) as process:
+        until(lambda: points.fired, "a batch that sleeps")
+        assert points.fired[0]["driver"] == 1
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+        assert process.wait() == 3, process.transcript()
+        assert process.of_kind("cut") and "E242" in process.errors, process.transcript()
+    run_once(bench.flow)
+    assert_exact(bench, changes)
+    assert_whole_batches(bench)

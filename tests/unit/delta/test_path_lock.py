@@ -1,12 +1,17 @@
 """The lock of a table's path: one writer at a time, among threads and among processes."""
 
+import fcntl
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from sinks.delta import table_lock
 from sinks.delta.table_lock import LOCK_FILE, path_lock
 
 HOLD = """
@@ -90,18 +95,40 @@ def test_the_lock_of_a_paused_holder_falls_to_who_replaced_it_and_to_nobody_befo
         [sys.executable, "-c", SIGNED, str(table), str(mark), str(go)], stdout=subprocess.PIPE, text=True
     ) as paused:
         assert paused.stdout is not None and paused.stdout.readline() == "held\n"
-        paused.send_signal(signal.SIGSTOP)
-        waiting = [threading.Thread(target=take, args=(number,)) for number in range(3)]
-        for one in waiting:
-            one.start()
-        waiting[0].join(1.0)
-        assert taken == [], "a holder that was not replaced keeps its lock, paused or not"
-        mark.touch()
-        for one in waiting:
-            one.join(30)
-        assert sorted(taken) == [0, 1, 2]
-        go.touch()
-        paused.send_signal(signal.SIGCONT)
-        assert paused.stdout.readline() == "let go\n", "the woken one harms nobody"
+        try:
+            paused.send_signal(signal.SIGSTOP)
+            waiting = [threading.Thread(target=take, args=(number,)) for number in range(3)]
+            for one in waiting:
+                one.start()
+            waiting[0].join(1.0)
+            assert taken == [], "a holder that was not replaced keeps its lock, paused or not"
+            mark.touch()
+            for one in waiting:
+                one.join(30)
+            assert sorted(taken) == [0, 1, 2]
+            go.touch()
+            paused.send_signal(signal.SIGCONT)
+            assert paused.stdout.readline() == "let go\n", "the woken one harms nobody"
+        finally:
+            paused.kill()
     with path_lock(str(table)):
         pass
+
+
+def test_a_lock_file_that_is_replaced_while_it_is_locked_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, whoever replaced a paused holder puts a new file there: the old one is nobody's any more."""
+    intact, asked = fcntl.flock, []
+
+    def late(held: Any, how: int) -> None:
+        if not asked:
+            new = tmp_path / "new"
+            new.touch()
+            new.replace(tmp_path / LOCK_FILE)
+        asked.append(how)
+        intact(held, how)
+
+    monkeypatch.setattr(table_lock.fcntl, "flock", late)
+    with path_lock(str(tmp_path)):
+        with (tmp_path / LOCK_FILE).open() as there, pytest.raises(BlockingIOError):
+            intact(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert len(asked) == 2
