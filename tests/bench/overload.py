@@ -36,7 +36,10 @@ PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Five seconds. Rates are per second; share as the newest batch said, None when none ended; waiting: messages not worked off at its end."""
+    """Five seconds. Rates are per second.
+
+    share: as the newest batch said, None when none ended. waiting: messages not worked off at the end.
+    """
 
     at_s: float
     phase: str
