@@ -13,7 +13,7 @@ from sinks.contract import Fence
 from sinks.pressure import LONGEST_STEP_S, RECOVERY_S, Allowance, Seen
 
 WORTH_MEASURING = 1_000
-"""Records of a batch, below which its rate says more about start-up than about the cluster."""
+"""Records, of one undisturbed batch or of several, below which their rate says little about the cluster."""
 _NEWEST_WEIGHT = 0.2
 MOST_TIMES = 16
 """A batch that is only slow gets up to so many times its time."""
@@ -79,6 +79,7 @@ class SharedPressure:
         self._lock = threading.Lock()
         self._share = 1.0
         self._usual_per_s: dict[str, float] = {}  # by output, of one writer
+        self._measuring: dict[str, tuple[int, float]] = {}  # by output: records and seconds not enough for a rate yet
         self._learned_at = clock()
 
     def allowance(self, output: str) -> Allowance:
@@ -107,9 +108,13 @@ class SharedPressure:
         return Pressure(share, smallest, limit, refused, sum(seen.again for seen in writers), waited_s)
 
     def _measure(self, output: str, taken: int, busy_s: float) -> None:
-        if taken >= WORTH_MEASURING and busy_s > 0:
-            before, now = self._usual_per_s.get(output), taken / busy_s
-            self._usual_per_s[output] = now if before is None else before + _NEWEST_WEIGHT * (now - before)
+        earlier, earlier_s = self._measuring.pop(output, (0, 0.0))
+        taken, busy_s = taken + earlier, busy_s + earlier_s
+        if taken < WORTH_MEASURING or busy_s <= 0:
+            self._measuring[output] = taken, busy_s
+            return
+        before, now = self._usual_per_s.get(output), taken / busy_s
+        self._usual_per_s[output] = now if before is None else before + _NEWEST_WEIGHT * (now - before)
 
 
 class Patience:

@@ -54,13 +54,15 @@ def test_small_batches_recover_by_the_clock(shared: SharedPressure, clock: Clock
     assert shared.allowance("mirror").share == 1.0
 
 
-def test_only_undisturbed_batches_of_some_size_are_measured(shared: SharedPressure) -> None:
-    shared.learn("mirror", [Seen(taken=10, busy_s=0.001)])
+def test_only_undisturbed_work_is_measured_and_small_batches_together(shared: SharedPressure) -> None:
+    for _ in range(9):
+        shared.learn("mirror", [Seen(taken=100, busy_s=0.05)])
     shared.learn("mirror", [Seen(taken=5_000, refused=1, busy_s=1.0)])
     assert shared.allowance("mirror").usual_per_s is None
-    shared.learn("mirror", [GOOD])
+    shared.learn("mirror", [Seen(taken=100, busy_s=0.05)])
+    assert shared.allowance("mirror").usual_per_s == pytest.approx(2_000.0)
     shared.learn("mirror", [Seen(taken=10_000, busy_s=1.0)])
-    assert shared.allowance("mirror").usual_per_s == 6_000.0
+    assert shared.allowance("mirror").usual_per_s == pytest.approx(3_600.0)
 
 
 def test_a_batch_that_is_only_slow_gets_twice_the_time_each_time() -> None:
