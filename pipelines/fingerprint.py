@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from checkpoints.layout import committed_kafka_offsets, read_lane
 from checkpoints.plan import KeptPlan, Plan, changes, read_plan, with_lanes_of, write_plan
 from pipelines.flow.model import Flow
-from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
+from pipelines.flow.outputs import AerospikeCounters, AnyOutput, DeltaHistory
 from pipelines.flow.problems import suggestion
 from pipelines.flow.records import Records
 from pipelines.kafka_offsets import Offsets
@@ -41,9 +41,12 @@ def _taken(entry: Records) -> list[tuple[str, dict[str, object]]]:
     return [(f"{entry.namespace}/{name}", content) for name in sets]
 
 
-def _identity(output: AerospikeMirror | DeltaHistory) -> dict[str, object]:
+def _identity(output: AnyOutput) -> dict[str, object]:
     if isinstance(output, DeltaHistory):
         return {"type": output.type}
+    if isinstance(output, AerospikeCounters):
+        what = output.model_dump(mode="json", include={"namespace", "set", "mark_set", "key", "bins", "events"})
+        return {"type": output.type, **what}
     return {"type": output.type, "namespace": output.namespace, "tombstone_set": output.tombstone_set}
 
 

@@ -284,15 +284,33 @@ class _Partition:
         rejected: bool,
     ) -> None:
         """Make a letter of what stands at `place`: the message's row in the window, and the element in the message."""
-        row, element = place
-        message = {name: window.column(name)[row].as_py() for name in MESSAGE}
-        message["headers"] = headers_of(message["headers"])
-        why = {"rejected": rejected, "code": code, "detail": detail, "element": element}
-        self._letters.append({**why, **message, "namespace": namespace, "digest": digest})
+        self._letters.append(letter_row(window, place, (code, detail), (namespace, digest), rejected=rejected))
+
+
+def letter_row(
+    window: pa.Table,
+    place: tuple[int, int],
+    why: tuple[str, str],
+    whose: tuple[str | None, bytes | None],
+    *,
+    rejected: bool,
+) -> dict[str, Any]:
+    """A row of LETTERS for what stands at `place`: the message's row in the window, and the element in the message.
+
+    why: code and detail; whose: namespace and digest, as far as they are known.
+    """
+    row, element = place
+    message = {name: window.column(name)[row].as_py() for name in MESSAGE}
+    message["headers"] = headers_of(message["headers"])
+    reason = {"rejected": rejected, "code": why[0], "detail": why[1], "element": element}
+    return {**reason, **message, "namespace": whose[0], "digest": whose[1]}
 
 
 def _row(kind: str, content: bytes) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([{"kind": kind, "content": content}], schema=REPORT)
 
 
-__all__ = ["COUNTS", "LETTERS", "MirrorWorker", "REPORT", "REPORT_DDL", "Report", "read_report", "seen_by_writers", "windows"]
+__all__ = [
+    *("COUNTS", "LETTERS", "MirrorWorker", "REPORT", "REPORT_DDL", "Report", "letter_row", "read_report", "seen_by_writers"),
+    "windows",
+]

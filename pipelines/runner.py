@@ -60,7 +60,7 @@ def run_flow(
 ) -> None:
     """Run `flow` until it is stopped by SIGINT or SIGTERM, or, with `once`, until everything there now is written.
 
-    adopt_tables:    take Delta tables as they are, instead of refusing E423, E426, E441 and E442.
+    adopt_tables:    take Delta tables and counters as they are, instead of refusing E124, E125, E423, E426, E441 and E442.
     accept:          changes of the flow since it last ran that are accepted, by the names E443 gives them.
     drain_timeout_s: time for running micro-batches after a signal; None: the flow's own.
     stop:            signals that are caught already; None: caught from here on.
@@ -82,7 +82,7 @@ def run_flow(
         stop.told = told
         lease = stack.enter_context(_patient_lease(flow, report, stop))
         sign_locks(lease.replaced_when)
-        parts = FlowParts(flow)
+        parts = FlowParts(flow, adopt_tables=adopt_tables)
         try:
             _require_startable(flow, parts, report, stop, adopt_tables, accept)
         except StopRequested:
@@ -268,6 +268,7 @@ def _require_startable(
         _until_answered(partial(_check_mirror, name, sink, report), report, stop)
     for lane in flow.lanes:
         _until_answered(partial(parts.require_mirrors, lane), report, stop)
+    _until_answered(partial(parts.require_counters, plan.added_outputs), report, stop)
     _until_answered(tables.remember, report, stop)
     plan.remember()
 

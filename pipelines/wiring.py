@@ -1,16 +1,18 @@
 """A flow's parts, put together once per run: tables, sinks, journal, and for each lane its micro-batch and its query."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from checkpoints.journal import Journal
-from checkpoints.layout import last_kafka_offsets
+from checkpoints.layout import last_kafka_offsets, read_lane
 from checkpoints.lease_check import LeaseCheck
+from pipelines.counters_output import CountersOutput, Counting
 from pipelines.failpoints import Failpoints
 from pipelines.flow.dead_letters import topic_client
 from pipelines.flow.model import Flow
+from pipelines.flow.outputs import AerospikeCounters as CounterOptions
 from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
 from pipelines.flow.records import user_keys
 from pipelines.kafka_offsets import Broker, Offsets, client_settings
@@ -25,6 +27,8 @@ from pipelines.source import kafka_stream
 from pipelines.table_guards import Tables
 from schemas.errors import ConfigError
 from sinks.aerospike.config import ClientConfig
+from sinks.aerospike.counter_marks import CounterMark
+from sinks.aerospike.counters import AerospikeCounters
 from sinks.aerospike.mirror import AerospikeMirror
 from sinks.delta.dead_letters import DeadLetters
 from sinks.delta.history import DeltaHistory
@@ -32,18 +36,24 @@ from sinks.delta.ledger import LedgerTable
 from sinks.kafka_letters import LetterTopic
 
 AVAILABLE_NOW = {"availableNow": True}
+LETTERS_WRITER = "#letters"
+"""Behind an output's name in the fences of records that replays of dead letters changed: they number their parts, not batches."""
 
 
 class FlowParts:
-    """Everything of a flow that lives on the driver. Building it touches nothing."""
+    """Everything of a flow that lives on the driver. Building it touches nothing.
 
-    def __init__(self, flow: Flow) -> None:
+    adopt_tables: go on with counters that another checkpoint has written.
+    """
+
+    def __init__(self, flow: Flow, *, adopt_tables: bool = False) -> None:
         self.flow = flow
         self.journal = Journal(flow.checkpoint)
         self.ledger = LedgerTable(flow.name, flow.ledger.path)
         self.letters = DeadLetters(flow.name, flow.dead_letters.path)
         self.sinks: dict[str, AerospikeMirror] = {}
         self.identities: dict[str, MirrorIdentity] = {}
+        self.counters: dict[str, Counting] = {}
         self.histories: dict[str, DeltaHistory] = {}
         self._pressures: dict[str, SharedPressure] = {}  # by output; one object for each cluster
         clusters: dict[ClientConfig, SharedPressure] = {}
@@ -53,6 +63,8 @@ class FlowParts:
                 self.sinks[name] = mirror
                 self._pressures[name] = clusters.setdefault(mirror.config.client, SharedPressure())
                 self.identities[name] = MirrorIdentity(mirror, flow.name, name, flow.checkpoint)
+            elif isinstance(options, CounterOptions):
+                self.counters[name] = counting(flow, name, options, adopt=adopt_tables)
             else:
                 self.histories[name] = DeltaHistory(
                     flow.name, name, options.path, flow.declared_bins(), records=flow.decode_options().records
@@ -62,6 +74,19 @@ class FlowParts:
     def tables(self) -> Tables:
         """The flow's Delta tables."""
         return Tables(self.histories, self.letters, self.ledger)
+
+    def require_counters(self, added: Collection[str] = ()) -> None:
+        """Refuse counters that a start would count twice in, or that lack what was counted; write to each once, as a trial.
+
+        added: outputs that an operator lets begin in the middle. Raises ConfigError E120, E124 to E126; Retryable E210.
+        """
+        for lane, options in self.flow.lanes.items():
+            for name in options.outputs:
+                if name in self.counters:
+                    state = read_lane(self.flow.lane_checkpoint(lane))
+                    self.counters[name].sink.check()
+                    self.counters[name].mark.adopt |= name in added
+                    self.counters[name].mark.require_start(state.epoch, state.last_offsets, state.last_commit)
 
     def require_letter_topic(self) -> None:
         """Refuse (ConfigError E150) a topic for dead letters that is not there. Raises Retryable E220, ConfigError E151."""
@@ -152,9 +177,22 @@ class FlowParts:
                         pressure=pressure,
                     )
                 )
+            elif isinstance(options, CounterOptions):
+                first = owner and not any(step.keeps_undecoded for step in steps)
+                counters = self.counters[name]
+                steps.append(CountersOutput(counters, reading, lane, options.batch_timeout_s, first, failpoints.victims, lease))
             else:
                 steps.append(HistoryOutput(self.histories[name], reading))
         return steps
+
+
+def counting(flow: Flow, name: str, options: CounterOptions, *, adopt: bool = False, suffix: str = "") -> Counting:
+    """An output that counts, as `flow` runs it. suffix: tells writers apart that number their batches each for itself."""
+    config = options.counters(flow.name, name, suffix=suffix, adopt=adopt)
+    mark = CounterMark(
+        config.client, config.namespace, config.mark_set, config.writer, options.set, adopt=adopt or suffix == LETTERS_WRITER
+    )
+    return Counting(AerospikeCounters(config), mark, options.plan())
 
 
 def query_name(flow: str, lane: str) -> str:
@@ -162,4 +200,4 @@ def query_name(flow: str, lane: str) -> str:
     return f"{flow}_{lane}".replace("-", "_")
 
 
-__all__ = ["AVAILABLE_NOW", "FlowParts", "query_name"]
+__all__ = ["AVAILABLE_NOW", "LETTERS_WRITER", "FlowParts", "counting", "query_name"]

@@ -14,7 +14,8 @@ def run(
     adopt_tables: Annotated[
         bool,
         typer.Option(
-            "--adopt-tables", help="Take the Delta tables as they are: written by another checkpoint, restored, or new."
+            "--adopt-tables",
+            help="Take the Delta tables and counters as they are: written by another checkpoint, restored, or new.",
         ),
     ] = False,
     drain_timeout: Annotated[

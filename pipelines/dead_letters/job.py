@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from checkpoints.lease import current_holder
+from pipelines.dead_letters.counters import CountersTarget
 from pipelines.dead_letters.desk import act_on, book_of
 from pipelines.dead_letters.plan import PlanFile
 from pipelines.dead_letters.reading import CONTENT, Letter, read_again
@@ -15,9 +16,11 @@ from pipelines.dead_letters.replay import Done, Replay, parts
 from pipelines.dead_letters.targets import HistoryTarget, MirrorTarget, Target
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.flow.model import Flow
+from pipelines.flow.outputs import AerospikeCounters as CounterOptions
 from pipelines.flow.outputs import AerospikeMirror as MirrorOptions
+from pipelines.flow.outputs import DeltaHistory as HistoryOptions
 from pipelines.table_guards import TableGuards
-from pipelines.wiring import FlowParts
+from pipelines.wiring import LETTERS_WRITER, FlowParts, counting
 from schemas.errors import Terminal
 from schemas.letters import LetterId, LetterState
 from sinks.delta.late_rows import LateRows
@@ -131,6 +134,10 @@ def _outputs(flow: Flow) -> tuple[LedgerTable, dict[str, Target]]:
     for name, options in flow.all_outputs().items():
         if isinstance(options, MirrorOptions):
             targets[name] = MirrorTarget(parts_of_flow.sinks[name], options.batch_timeout_s, _failpoints())
+        elif isinstance(options, CounterOptions):
+            letters = counting(flow, name, options, suffix=LETTERS_WRITER)
+            stream = parts_of_flow.counters[name].mark
+            targets[name] = CountersTarget(letters, stream, options.batch_timeout_s, _failpoints())
         else:
             targets[name] = HistoryTarget(LateRows(parts_of_flow.histories[name]))
         targets[name].prepare()
@@ -145,7 +152,7 @@ def _failpoints() -> Failpoints:
 
 def _require_apart(flow: Flow) -> None:
     """Refuse (Terminal E453) what the storage cannot keep apart: see `sinks.delta.append`."""
-    paths = [options.path for options in flow.all_outputs().values() if not isinstance(options, MirrorOptions)]
+    paths = [options.path for options in flow.all_outputs().values() if isinstance(options, HistoryOptions)]
     there = [path for path in paths if path.startswith(_NO_CONDITIONAL_WRITES)]
     holder = current_holder(flow.checkpoint) if there else None
     if holder is not None:

@@ -1,7 +1,8 @@
 """Which letters can be replayed now: those whose message no lane of the flow will read again.
 
-A message that a history's lane has yet to finish, once more after a kill or for the first time, may be decoded then: the stream
-would add its event, and so would a replay. A mirror needs no such care: its guard takes an event twice for what it is.
+A message that the lane of a history or of counters has yet to finish, once more after a kill or for the first time, may be
+decoded then: the stream would add its event, and so would a replay. A mirror needs no such care: its guard takes an event twice
+for what it is.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from checkpoints.layout import committed_kafka_offsets
 from pipelines.flow.model import Flow
-from pipelines.flow.outputs import DeltaHistory
+from pipelines.flow.outputs import AerospikeMirror
 from sinks.delta.letter_keys import LetterKey
 
 
@@ -28,7 +29,7 @@ class Readiness:
         self._outputs = flow.all_outputs()
         self._topics = frozenset(flow.source.topics)
         self._lane_of = {name: lane for lane, options in flow.lanes.items() for name in options.outputs}
-        lanes = {self._lane_of[name] for name, output in self._outputs.items() if isinstance(output, DeltaHistory)}
+        lanes = {self._lane_of[name] for name, output in self._outputs.items() if not isinstance(output, AerospikeMirror)}
         self._done = {lane: committed_kafka_offsets(flow.lane_checkpoint(lane)) or {} for lane in lanes}
 
     def outputs_of(self, key: LetterKey) -> list[str]:
@@ -38,7 +39,7 @@ class Readiness:
         return [key.id.output] if key.id.output in self._outputs else []
 
     def lane_before(self, key: LetterKey) -> str | None:
-        """The lane of a history that has yet to finish the letter's message; None when none has."""
+        """The lane of a history or of counters that has yet to finish the letter's message; None when none has."""
         topic, partition, offset, _ = key.message
         if topic not in self._topics:
             return None

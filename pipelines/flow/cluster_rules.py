@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.flow.aerospike import AerospikeCluster
+from pipelines.flow.aerospike_writes import AerospikeWrites
 from pipelines.flow.locations import same_hosts
 from pipelines.flow.outputs import AerospikeMirror
 from pipelines.flow.places import Loc, dotted
@@ -19,8 +20,12 @@ def _mirrors(flow: "Flow") -> Iterator[tuple[Loc, AerospikeMirror]]:
     return ((loc, output) for loc, _, output in placed_outputs(flow) if isinstance(output, AerospikeMirror))
 
 
+def _writers(flow: "Flow") -> Iterator[tuple[Loc, AerospikeWrites]]:
+    return ((loc, output) for loc, _, output in placed_outputs(flow) if isinstance(output, AerospikeWrites))
+
+
 def _clusters(flow: "Flow") -> Iterator[tuple[Loc, AerospikeCluster]]:
-    yield from _mirrors(flow)
+    yield from _writers(flow)
     if flow.reconcile:
         yield ("reconcile", "source"), flow.reconcile.source
 
@@ -82,19 +87,19 @@ def cluster_options_agree(flow: "Flow") -> Iterator[Broken]:
                 "One network wait is part of a call: lower it, or raise total_timeout_ms.",
                 ((*loc, "total_timeout_ms"),),
             )
-    for loc, mirror in _mirrors(flow):
-        if mirror.total_timeout_ms > mirror.batch_timeout_s * 1000:
+    for loc, output in _writers(flow):
+        if output.total_timeout_ms > output.batch_timeout_s * 1000:
             yield Broken(
                 (*loc, "total_timeout_ms"),
-                f"'{dotted(loc)}.total_timeout_ms' ({mirror.total_timeout_ms}) is more than "
-                f"batch_timeout_s ({mirror.batch_timeout_s:g})",
+                f"'{dotted(loc)}.total_timeout_ms' ({output.total_timeout_ms}) is more than "
+                f"batch_timeout_s ({output.batch_timeout_s:g})",
                 "A call is part of a micro-batch: lower it, or raise batch_timeout_s.",
                 ((*loc, "batch_timeout_s"), (*loc, "socket_timeout_ms")),
             )
-        if mirror.first_backoff_ms > mirror.max_backoff_ms:
+        if output.first_backoff_ms > output.max_backoff_ms:
             yield Broken(
                 (*loc, "first_backoff_ms"),
-                f"first_backoff_ms ({mirror.first_backoff_ms}) is more than max_backoff_ms ({mirror.max_backoff_ms})",
+                f"first_backoff_ms ({output.first_backoff_ms}) is more than max_backoff_ms ({output.max_backoff_ms})",
                 "Lower it.",
                 ((*loc, "max_backoff_ms"),),
             )

@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
+from pipelines.flow.aerospike import AerospikeCluster
 from pipelines.flow.guarantees import Guarantee, guarantee_of, ledger_guarantee, letters_guarantee
 from pipelines.flow.load import LoadedFlow
 from pipelines.flow.model import Flow
-from pipelines.flow.outputs import AerospikeMirror
 from pipelines.flow.resolved import ResolvedOption, resolved_options
 from pipelines.flow.secrets import MASK, Secret, is_sensitive
 
@@ -148,7 +148,7 @@ def secrets_of(flow: Flow) -> list[str]:
     options = (*flow.source.options.values(), *flow.spark.conf.values(), *(topic.options.values() if topic else ()))
     found = [value.reveal() for value in options if isinstance(value, Secret)]
     found += [secret.reveal() for secret in (flow.source.registry.secrets() if flow.source.registry else ())]
-    clusters = [output for output in flow.all_outputs().values() if isinstance(output, AerospikeMirror)]
+    clusters = [output for output in flow.all_outputs().values() if isinstance(output, AerospikeCluster)]
     for cluster in (*clusters, *([flow.reconcile.source] if flow.reconcile else [])):
         found += [secret.reveal() for secret in (cluster.password, cluster.tls.keyfile_password) if secret]
     return [value for value in found if value]

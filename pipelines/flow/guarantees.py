@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pipelines.flow.outputs import DAY_S, HOUR_S, AerospikeMirror, DeltaHistory
+from pipelines.flow.outputs import DAY_S, HOUR_S, AerospikeCounters, AnyOutput, DeltaHistory
 from schemas.xdr.options import Image
 
 
@@ -37,7 +37,7 @@ _ORDER: dict[Image, str] = {
 }
 
 
-def guarantee_of(output: AerospikeMirror | DeltaHistory, image: Image = "full") -> Guarantee:
+def guarantee_of(output: AnyOutput, image: Image = "full") -> Guarantee:
     """What `output` promises for every event the flow selects. image: what events carry of a record."""
     if isinstance(output, DeltaHistory):
         return Guarantee(
@@ -46,6 +46,17 @@ def guarantee_of(output: AerospikeMirror | DeltaHistory, image: Image = "full") 
             duplicates="each Kafka message is one row; a message XDR sent twice is two rows with one version",
             deletes="a row with op = delete",
             crash="a batch is one Delta commit with its own transaction id: all or nothing; a repeated batch is not added again",
+        )
+    if isinstance(output, AerospikeCounters):
+        expiry = "never expire" if output.ttl_s is None else f"expire {_span(output.ttl_s)} after their last change"
+        return Guarantee(
+            writes=f"set {output.set} of namespace {output.namespace} on {', '.join(output.hosts)}: bins "
+            f"{', '.join(output.bins)} of the record of each event's key; records {expiry}",
+            order="none is needed for counts and sums; lists and last values go by batch, and in a batch by Kafka position",
+            duplicates="each Kafka message counts once; a change that XDR ships twice is two messages and counts twice",
+            deletes="count as events where `events` says so; a target record that others remove begins anew",
+            crash="some records of the batch may be changed; each keeps which batch changed it, and the repeated batch changes "
+            "the others",
         )
     return Guarantee(
         writes=f"namespace {output.namespace} on {', '.join(output.hosts)}: {_WRITES[image]}"

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from pipelines.flow.base import Bool, Int, Name, StrictModel
-from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
+from pipelines.flow.outputs import AnyOutput, DeltaHistory, Output
 
 FAST = "fast"
 BULK = "bulk"
@@ -76,9 +76,9 @@ class Lane(StrictModel):
         return any(isinstance(output, DeltaHistory) for output in self.outputs.values())
 
 
-def usual_lanes(outputs: Mapping[str, AerospikeMirror | DeltaHistory]) -> dict[str, Lane]:
+def usual_lanes(outputs: Mapping[str, AnyOutput]) -> dict[str, Lane]:
     """The lanes of a flow that names outputs only: Aerospike as soon as data is there, Delta every 10 s."""
-    parts: dict[str, dict[str, AerospikeMirror | DeltaHistory]] = {FAST: {}, BULK: {}}
+    parts: dict[str, dict[str, AnyOutput]] = {FAST: {}, BULK: {}}
     for name, output in outputs.items():
         parts[BULK if isinstance(output, DeltaHistory) else FAST][name] = output
     return {lane: Lane(outputs=part) for lane, part in parts.items() if part}

@@ -10,7 +10,7 @@ from pipelines.flow.aerospike import AerospikeCluster
 from pipelines.flow.base import Float, Int, Name, StrictModel, Text
 from pipelines.flow.dead_letters import DeadLettersField, Table, TableField
 from pipelines.flow.lanes import Lane, usual_lanes
-from pipelines.flow.outputs import AerospikeMirror, DeltaHistory, Output
+from pipelines.flow.outputs import AnyOutput, Output
 from pipelines.flow.records import Records, one_type_each
 from pipelines.flow.rule import require_whole
 from pipelines.flow.rules import broken_rules
@@ -155,7 +155,7 @@ class Flow(StrictModel):
         """The lane that writes decode failures to the dead letters: the first with a Delta output, else the first."""
         return next((name for name, lane in self.lanes.items() if lane.writes_delta), next(iter(self.lanes)))
 
-    def all_outputs(self) -> dict[str, AerospikeMirror | DeltaHistory]:
+    def all_outputs(self) -> dict[str, AnyOutput]:
         """Outputs of all lanes by name; names are unique in a flow."""
         return {name: output for lane in self.lanes.values() for name, output in lane.outputs.items()}
 

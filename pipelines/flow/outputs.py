@@ -4,8 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.flow.aerospike import AerospikeCluster
-from pipelines.flow.base import Bool, Float, Int, StrictModel, Text
+from pipelines.flow.aerospike_writes import AerospikeWrites
+from pipelines.flow.base import Bool, Int, StrictModel, Text
+from pipelines.flow.counters import AerospikeCounters
 from schemas.xdr.options import Image
 from sinks.aerospike.config import MirrorConfig
 
@@ -13,26 +14,12 @@ HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 
 
-class AerospikeMirror(AerospikeCluster):
+class AerospikeMirror(AerospikeWrites):
     """An exact copy of the selected records, by digest."""
 
     summary: ClassVar[str] = "An exact copy of the selected records in an Aerospike namespace."
 
     type: Literal["aerospike"] = Field(default="aerospike", description="Kind of output.")
-    batch_timeout_s: Float = Field(
-        default=30.0,
-        gt=0,
-        le=3_600,
-        description="Time for all attempts of one micro-batch in one worker; then the batch is repeated. One that was only slow "
-        "has twice the time at each repetition, up to sixteen times.",
-    )
-    max_batch_records: Int = Field(default=2_000, ge=1, le=5_000, description="Records in one call.")
-    max_batch_bytes: Int = Field(default=8 << 20, ge=64 << 10, le=128 << 20, description="Size of one call, estimated.")
-    batches_in_flight: Int = Field(default=2, ge=1, le=32, description="Calls under way at once in one worker.")
-    first_backoff_ms: Int = Field(
-        default=20, ge=1, le=60_000, description="Pause before the first repetition of what is safe to repeat."
-    )
-    max_backoff_ms: Int = Field(default=1_000, ge=1, le=600_000, description="Longest pause; pauses double, with jitter.")
     tombstone_horizon_s: Int = Field(
         default=7 * DAY_S,
         ge=HOUR_S,
@@ -79,6 +66,7 @@ class DeltaHistory(StrictModel):
     )
 
 
-Output = Annotated[AerospikeMirror | DeltaHistory, Field(discriminator="type")]
+AnyOutput = AerospikeMirror | AerospikeCounters | DeltaHistory
+Output = Annotated[AnyOutput, Field(discriminator="type")]
 
-__all__ = ["AerospikeMirror", "DAY_S", "DeltaHistory", "HOUR_S", "Output"]
+__all__ = ["AerospikeCounters", "AerospikeMirror", "AnyOutput", "DAY_S", "DeltaHistory", "HOUR_S", "Output"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pipelines.flow.outputs import AerospikeMirror, DeltaHistory
+from pipelines.flow.outputs import AnyOutput
 from pipelines.flow.places import Loc
 from pipelines.flow.problems import RULE
 
@@ -46,7 +46,7 @@ def require_whole(title: str, broken: Iterable[Broken]) -> None:
         raise ValidationError.from_exception_data(title, problems)
 
 
-def placed_outputs(flow: "Flow") -> Iterator[tuple[Loc, str, AerospikeMirror | DeltaHistory]]:
+def placed_outputs(flow: "Flow") -> Iterator[tuple[Loc, str, AnyOutput]]:
     """Every output with its location and name, in lanes or not."""
     for lane_name, lane in flow.lanes.items():
         for name, output in lane.outputs.items():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.flow.avro import avro_schemas_fit
 from pipelines.flow.cluster_rules import cluster_options_agree, mirrors_get_what_they_need
+from pipelines.flow.counter_rules import counters_are_left_alone, counters_make_sense
 from pipelines.flow.locations import inside, same_place
 from pipelines.flow.outputs import DeltaHistory
 from pipelines.flow.places import Loc, dotted
@@ -234,6 +235,8 @@ RULES: tuple[Rule, ...] = (
     records_do_not_overlap,
     record_names_fit,
     mirrors_get_what_they_need,
+    counters_make_sense,
+    counters_are_left_alone,
     reconcile_reads_a_selected_namespace,
     source_options_agree,
     avro_schemas_fit,

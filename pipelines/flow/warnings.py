@@ -49,13 +49,13 @@ def warnings_about(flow: "Flow") -> Iterator[Problem]:
         )
     selected = {entry.namespace for entry in flow.records}
     for loc, _, output in placed_outputs(flow):
-        if output.type != "aerospike":
+        if output.type == "delta_history":
             continue
         if output.auth_mode == "external_insecure":
             yield Problem(
                 (*loc, "auth_mode"), "auth_mode external_insecure sends the password in clear", "Use external with TLS."
             )
-        if output.namespace in selected and flow.reconcile is None:
+        if output.type == "aerospike" and output.namespace in selected and flow.reconcile is None:
             yield Problem(
                 (*loc, "namespace"),
                 f"{dotted(loc)!r} writes a namespace named as the source's, {output.namespace!r}: right on another cluster, "

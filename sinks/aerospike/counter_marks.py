@@ -50,7 +50,7 @@ class CounterMark:
         self._config = client
         self._key = (namespace, mark_set, f"{writer}/{set_name}")
         self._where = {"output": writer, "namespace": namespace, "set": set_name}
-        self._adopt = adopt
+        self.adopt = adopt
         self._ours: Mark | None = None
 
     def require_start(self, epoch: str | None, last_planned: int | None, last_committed: int | None) -> None:
@@ -59,7 +59,7 @@ class CounterMark:
         Raises ConfigError E124, E125, E126; Retryable E210 when nobody answers.
         """
         mark = self.read()
-        if self._adopt:
+        if self.adopt:
             return
         if mark is None:
             if last_committed is not None:
@@ -98,7 +98,7 @@ class CounterMark:
                 return self._refuse(fence, found)
             self._ours = found
             return self.begin(fence)
-        if found is not None and not self._adopt:
+        if found is not None and not self.adopt:
             return self._refuse(fence, found)
         now = max(1, int(time.time()) - TURNS_BEGIN_S)
         mark = Mark(fence.epoch, now if found is None else max(now, found.turn + 1), fence.batch_id, 0)

@@ -104,7 +104,7 @@ class Sum:
     def value(self) -> int | float:
         """The sum, correctly rounded when it is a float; not finite when it is beyond what a float can be."""
         try:
-            return math.fsum([*self.parts, self.whole]) if self.floats else self.whole
+            return math.fsum([*self.parts, *_as_floats(self.whole)]) if self.floats else self.whole
         except (OverflowError, ValueError):
             return math.inf
 
@@ -120,6 +120,15 @@ class Sum:
                 kept += 1
             x = high
         self.parts[kept:] = [x]
+
+
+def _as_floats(whole: int) -> list[float]:
+    """Floats that add up to just that number. Raises OverflowError beyond what a float can be."""
+    parts = []
+    while whole:
+        parts.append(float(whole))
+        whole -= int(parts[-1])
+    return parts
 
 
 @dataclass(slots=True)

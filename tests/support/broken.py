@@ -6,12 +6,16 @@ from typing import Any
 
 from aerospike_helpers import expressions as exp
 
+from schemas.errors import InDoubt
 from schemas.events import ChangeEvent
-from sinks.aerospike import AerospikeMirror, partial_steps
+from sinks.aerospike import AerospikeCounters, AerospikeMirror, partial_steps
+from sinks.aerospike import counters as counters_module
 from sinks.aerospike import steps as steps_module
+from sinks.aerospike.fences import WriterFence
 from sinks.aerospike.merge import State
 from sinks.aerospike.partial_steps import PartialProtocol, PartialStep
 from sinks.aerospike.rank import is_older_rank
+from sinks.aerospike.record_changes import RecordChange
 from sinks.contract import Deadline, Fence, Outcome
 
 
@@ -123,8 +127,33 @@ class ForgetfulMirror(AerospikeMirror):
             return super().write(events, fence, deadline)
 
 
+class CutCounters(AerospikeCounters):
+    """Counters whose every call is cut: half of its records are changed, then the caller hears that the call is in doubt."""
+
+    def write(self, changes: Sequence[RecordChange], fence: WriterFence, deadline: Deadline) -> Sequence[Outcome]:
+        """Change the first half and raise InDoubt E310."""
+        super().write(changes[: (len(changes) + 1) // 2], fence, deadline)
+        raise InDoubt("E310", "cut by the test", output=self.name)
+
+
+class UnfencedCounters(AerospikeCounters):
+    """Counters whose records are changed whatever their fence says."""
+
+    def write(self, changes: Sequence[RecordChange], fence: WriterFence, deadline: Deadline) -> Sequence[Outcome]:
+        """As the counters, unfenced."""
+        with _replaced(counters_module, "not_yet", lambda _: always_true):
+            return super().write(changes, fence, deadline)
+
+
+class UnfencedCutCounters(CutCounters, UnfencedCounters):
+    """Both."""
+
+
 __all__ = [
+    "CutCounters",
     "ForgetfulMirror",
+    "UnfencedCounters",
+    "UnfencedCutCounters",
     "UnguardedMirror",
     "always_true",
     "bins_by_record_version",

@@ -29,6 +29,16 @@ def test_the_flow_the_cases_start_from_is_valid() -> None:
     assert parse_flow(yaml.safe_dump(valid()), "flow.yaml", {}).warnings == ()
 
 
+COUNTERS_AT = "lanes/fast/outputs/shops"
+COUNTERS = {
+    "type": "aerospike_counters",
+    "hosts": ["127.0.0.1:3000"],
+    "namespace": "counters",
+    "set": "shops",
+    "key": {"bin": "shop"},
+    "bins": {"n": "count"},
+}
+
 CASES: list[tuple[str, str, Any, str, str]] = [
     # rule, option to set, value, option named, words of the message
     ("outputs_are_given_once", "outputs", {"more": dict(HISTORY, path="/x")}, "outputs", "both 'outputs' and 'lanes'"),
@@ -82,6 +92,14 @@ CASES: list[tuple[str, str, Any, str, str]] = [
         dict(RECONCILE, namespace="mirror"),
         f"{MIRROR_AT}.namespace",
         "for ever",
+    ),
+    ("counters_make_sense", COUNTERS_AT, dict(COUNTERS, key={}), "lanes.fast.outputs.shops.key", "exactly one"),
+    (
+        "counters_are_left_alone",
+        COUNTERS_AT,
+        dict(COUNTERS, namespace="mirror"),
+        "lanes.fast.outputs.shops.set",
+        "replaces as a whole",
     ),
     (
         "reconcile_reads_a_selected_namespace",
