@@ -16,7 +16,7 @@ READY := $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS) $(CLASSES)
 # With servers of your own, which all tests would share, one process.
 SIDE_BY_SIDE := $(if $(MILLRACE_AEROSPIKE)$(MILLRACE_KAFKA)$(MILLRACE_REGISTRY),,-n 2 --dist loadfile --no-loadscope-reorder)
 
-.PHONY: help setup demo test chaos fuzz test-unit test-integration check format bench docs clean clean-all
+.PHONY: help setup demo test chaos chaos-table fuzz test-unit test-integration check format bench docs clean clean-all
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is:"
@@ -34,8 +34,12 @@ test: $(READY) $(REGISTRY_JARS) ## all tests: unit, contract, integration, chaos
 	@echo "Running all tests, two files at a time: chaos, contract, integration on a real broker, node and Spark, unit."
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=15 $(ARGS)
 
-chaos: $(READY) ## only the kills and outages of `make test`; ARGS= goes to pytest
-	@$(BIN)/python -m pytest tests/chaos tests/integration/test_run.py --durations=15 $(ARGS)
+chaos: $(READY) ## kills at every boundary, judged; SCENARIO= RUNS= SEED= MINUTES= NAME= OUTPUT=json; goes on where it was stopped
+	@$(BIN)/python -m tests.chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NAME),--name $(NAME)) $(if $(OUTPUT),--output $(OUTPUT)) $(ARGS)
+
+chaos-table: $(PACKAGES) ## write the table of the last `make chaos` into docs/guarantees.md; NAME=
+	@$(BIN)/python -m tests.chaos --table $(if $(NAME),--name $(NAME))
 
 test-unit: $(READY) ## tests without network or Spark, in seconds; ARGS= goes to pytest
 	@$(BIN)/python -m pytest tests/unit -m "not spark and not stack" $(ARGS)

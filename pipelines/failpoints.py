@@ -1,14 +1,16 @@
-"""Places where a test or a drill can kill or delay the driver. Off unless MILLRACE_FAILPOINTS names an armed file.
+"""Places where a test or a drill can kill, stop or delay a flow. Off unless MILLRACE_FAILPOINTS names an armed file.
 
-The armed file has one point per line; lines may be added while a flow runs:
+The armed file has one point per line; lines may be added while a flow runs. The points: pipelines.failpoint_names.
 
     fast:after_sink                      kill the driver at the next visit
     bulk:after_history after=3           let three visits of this process pass first
     fast:mid_sink events=40              inside the sink: once 40 events of a partition are written
+    fast:mid_sink events=40 action=kill-worker   there, only the Python worker that writes
     fast:before_sink action=sleep seconds=5
+    fast:after_sink action=stop          SIGSTOP for driver and JVM; `kill -CONT` of both, from outside, wakes them
     fast:after_journal action=kill-python   leave the JVM to notice by itself
 
-Each line fires once: it is taken out of the file, and a JSON line (point, action, time, process, batch) is appended to
+Each line fires once: it is taken out of the file, and a JSON line (point, action, time, processes, batch) is appended to
 `<file>.fired` before the blow. `kill` is SIGKILL for the JVM and for the driver's Python, as when a machine goes down with both.
 """
 
@@ -27,7 +29,13 @@ from pathlib import Path
 from schemas.errors import ConfigError
 
 VARIABLE = "MILLRACE_FAILPOINTS"
-ACTIONS = ("kill", "kill-python", "sleep")
+ACTIONS = {
+    "kill": "SIGKILL for the driver's JVM and its Python, as when the machine goes down; the default",
+    "kill-python": "SIGKILL for the driver's Python; its JVM notices by itself",
+    "kill-worker": "SIGKILL for the Python worker that has come here; only at points in a worker",
+    "stop": "SIGSTOP for JVM and Python; `kill -CONT` of both wakes them",
+    "sleep": "a pause of `seconds`; not at watched points",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Victims:
 
 
 def parse(line: str) -> Failpoint:
-    """One line of an armed file. Raises ConfigError E101 with the line when it is not one."""
+    """One line of an armed file. Raises ConfigError E102 with the line when it is not one."""
     point, *options = line.split()
     try:
         values = dict(option.split("=", 1) for option in options)
@@ -63,10 +71,10 @@ def parse(line: str) -> Failpoint:
             float(values.pop("seconds", "1")),
         )
     except ValueError as error:
-        raise ConfigError("E101", f"failpoint {line!r}: {error}") from error
+        raise ConfigError("E102", f"failpoint {line!r}: {error}") from error
     if values or action not in ACTIONS or ":" not in point:
         raise ConfigError(
-            "E101", f"failpoint {line!r}: want LANE:POINT [action={'|'.join(ACTIONS)}] [after=N] [events=N] [seconds=S]"
+            "E102", f"failpoint {line!r}: want LANE:POINT [action={'|'.join(ACTIONS)}] [after=N] [events=N] [seconds=S]"
         )
     return armed
 
@@ -127,6 +135,7 @@ class Failpoints:
                 "at": datetime.now(UTC).isoformat(),
                 "pid": os.getpid(),
                 "driver": self.victims.driver,
+                "jvm": self.victims.jvm,
                 **evidence,
             }
             with self.file.with_name(self.file.name + ".fired").open("a") as log:
@@ -151,6 +160,13 @@ class Failpoints:
         if fired.action == "sleep":
             time.sleep(fired.seconds)
             return
+        if fired.action == "stop":
+            for process in (self.victims.jvm, self.victims.driver):
+                if process:
+                    os.kill(process, signal.SIGSTOP)
+            return  # in the driver: once it is woken
+        if fired.action == "kill-worker":
+            os.kill(os.getpid(), signal.SIGKILL)
         if fired.action == "kill" and self.victims.jvm:
             os.kill(self.victims.jvm, signal.SIGKILL)
         os.kill(self.victims.driver, signal.SIGKILL)

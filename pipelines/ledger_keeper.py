@@ -1,9 +1,10 @@
 """Moves the ledger from the journal into its table, in the background: a commit inside a micro-batch would cost most of it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from checkpoints.journal import Journal
+from checkpoints.journal import Journal, JournalEntry
+from pipelines.failpoints import Failpoints
 from pipelines.progress import Report
 from schemas.errors import MillraceError, Retryable, Terminal
 from sinks.delta.ledger import LedgerTable
@@ -23,11 +24,12 @@ class LedgerKeeper:
         journal: Journal,
         table: LedgerTable,
         report: Report,
+        failpoints: Failpoints,
         every_s: float = 5.0,
         require_lease: Callable[[], None] = lambda: None,
     ) -> None:
         self.error: MillraceError | None = None
-        self._journal = journal
+        self._journal = _StruckJournal(journal, failpoints)
         self._table = table
         self._report = report
         self._every_s = every_s
@@ -70,6 +72,28 @@ class LedgerKeeper:
             if self._failing:
                 self._failing = False
                 self._report.event("ledger_back", "the ledger table takes rows again")
+
+
+class _StruckJournal:
+    """The journal as the ledger table asks it, with the fail points of a flush between the questions."""
+
+    def __init__(self, journal: Journal, failpoints: Failpoints) -> None:
+        self._journal = journal
+        self._failpoints = failpoints
+
+    def lanes(self) -> list[str]:
+        return self._journal.lanes()
+
+    def pending(self, lane: str) -> Sequence[JournalEntry]:
+        found = self._journal.pending(lane)
+        if found:
+            self._failpoints.hit("flow:before_ledger", ledger_of=lane, batches=len(found))
+        return found
+
+    def drop_through(self, lane: str, epoch: str, batch_id: int) -> None:
+        self._failpoints.hit("flow:mid_ledger", ledger_of=lane, batch_id=batch_id)
+        self._journal.drop_through(lane, epoch, batch_id)
+        self._failpoints.hit("flow:after_ledger", ledger_of=lane, batch_id=batch_id)
 
 
 __all__ = ["LedgerKeeper"]

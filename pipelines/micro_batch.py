@@ -141,6 +141,7 @@ class MicroBatch:
         self._tell(rows, pressures, batch_id, end, time.monotonic() - started)
 
     def _apply(self, output: BatchOutput, frame: DataFrame, fence: Fence) -> Account:
+        self._failpoints.hit(f"{self._lane}:before_{output.name}", batch_id=fence.batch_id)
         self._require_lease()
         account = output.apply(frame, fence)
         self._failpoints.hit(f"{self._lane}:after_{output.name}", batch_id=fence.batch_id)

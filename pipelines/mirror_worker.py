@@ -187,6 +187,10 @@ class _Partition:
     _deadline: Deadline | None = None
     _letters: list[dict[str, Any]] = field(default_factory=list)
     _pace: Pace | None = None
+    _points: Failpoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._points = Failpoints(armed_file(), self.worker.victims)
 
     def take(self, window: pa.Table) -> None:
         """Read, count and write one window."""
@@ -208,6 +212,7 @@ class _Partition:
                 whose = (found.namespace, found.digest)
                 own = found.decoded or not kept_here
                 self._bury(window, (found.row, found.element), found.code, found.detail, *whose, rejected=own)
+        self._points.hit(f"{self.worker.lane}:decode", batch_id=self.worker.fence.batch_id, of=len(read.events))
         outcomes = self._write(read.events)
         others = [outcome for outcome in outcomes if outcome is not APPLIED]  # nearly all are this very object
         counts = Counter(outcome.disposition for outcome in others)
@@ -260,13 +265,13 @@ class _Partition:
 
     def _maybe_strike(self, sink: RecordSink, events: Sequence[ChangeEvent], fence: Fence, deadline: Deadline) -> None:
         """For drills: die with the first events of a call written and the rest not."""
-        points = Failpoints(armed_file(), self.worker.victims)
-        point = f"{self.worker.lane}:mid_sink"
-        armed = points.armed(point)
-        if armed is not None and len(events) > armed.events:
-            sink.write(events[: armed.events], fence, deadline)
-            points.hit(point, batch_id=fence.batch_id, written=armed.events, of=len(events))
-            self._require_lease()
+        for name in ("mid_sink", f"mid_{sink.name}"):
+            point = f"{self.worker.lane}:{name}"
+            armed = self._points.armed(point)
+            if armed is not None and len(events) > armed.events:
+                sink.write(events[: armed.events], fence, deadline)
+                self._points.hit(point, batch_id=fence.batch_id, written=armed.events, of=len(events))
+                self._require_lease()
 
     def _require_lease(self) -> None:
         if self.worker.lease is not None:

@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame
 
 from checkpoints.lease_check import LeaseCheck
 from pipelines.decoding import Decoding
-from pipelines.failpoints import Victims
+from pipelines.failpoint_rows import StruckStep
+from pipelines.failpoints import Victims, armed_file
 from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report, seen_by_writers
 from pipelines.pressure import Patience, Pressure, SharedPressure
 from pipelines.worker_errors import workers_errors_raised
@@ -19,6 +20,7 @@ from schemas.lateness import Lateness
 from schemas.xdr.options import DecodeOptions
 from sinks.contract import Fence, RecordSink
 from sinks.delta.history import DeltaHistory
+from sinks.delta.history_columns import ArrowStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +133,12 @@ class MirrorOutput:
 
 @dataclass(frozen=True, slots=True)
 class HistoryOutput:
-    """A Delta history: one Spark action per batch, counted in the same pass."""
+    """A Delta history: one Spark action per batch, counted in the same pass. lane, victims: for drills."""
 
     table: DeltaHistory
     options: DecodeOptions
+    lane: str
+    victims: Victims
     keeps_undecoded: bool = False
     messages_per_task: int = 20_000
 
@@ -146,8 +150,11 @@ class HistoryOutput:
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
         """Append the batch's events. Raises as DeltaHistory.write, and what a worker raised."""
         started = time.monotonic()
+        read: ArrowStep = Decoding(pickle.dumps(self.options))
+        if armed_file() is not None:
+            read = StruckStep(read, self.lane, self.name, self.victims, fence.batch_id)
         with workers_errors_raised():
-            counts = self.table.write(frame, fence, Decoding(pickle.dumps(self.options)))
+            counts = self.table.write(frame, fence, read)
         return Account(
             messages=counts.messages,
             rows=counts.rows_read,

@@ -21,6 +21,8 @@ from checkpoints.lease import Lease, Replaced, current_holder
 from pipelines.backoff import Backoff
 from pipelines.clock import judge_clock
 from pipelines.compaction import judge_compaction
+from pipelines.failpoint_files import FileWatch
+from pipelines.failpoint_names import require_known, watched_by
 from pipelines.failpoints import Failpoints, Victims, armed_file
 from pipelines.fingerprint import PlanGuard
 from pipelines.flow.model import Flow
@@ -77,6 +79,7 @@ def run_flow(
             "stopping", f"{name}: {'stopping now' if times > 1 else 'every lane finishes its batch'}{again}", signal=name
         )
 
+    require_known(armed_file(), flow)
     with ExitStack() as stack:
         stop = stop or stack.enter_context(StopSignals())
         stop.told = told
@@ -131,7 +134,8 @@ class _Application:
         self._once = once
         self._kafka = KafkaWatch(broker_of(flow), flow.source.topics, report.event)
         failpoints = Failpoints(armed_file(), Victims(os.getpid(), jvm_pid(session)))
-        self._keeper = LedgerKeeper(parts.journal, parts.ledger, report, require_lease=lease.require_held)
+        self._struck_files = FileWatch(failpoints, watched_by(flow))
+        self._keeper = LedgerKeeper(parts.journal, parts.ledger, report, failpoints, require_lease=lease.require_held)
         self._watch = TableWatch(flow.checkpoint, parts.tables.paths(), lease.require_held)
         self._lanes = [
             LaneRun(
@@ -148,6 +152,7 @@ class _Application:
 
     def run(self) -> None:
         """Start the lanes, tend them until the end, stop them in order, flush the ledger."""
+        self._struck_files.start()
         self._keeper.start()
         self._kafka.start()
         self._watch.start()
@@ -170,6 +175,7 @@ class _Application:
             self._kafka.stop()
             self._keeper.stop()
             self._watch.stop()  # after the last of our own commits
+            self._struck_files.stop()
             self._report.flush()
         for lane in self._lanes:
             if lane.state is LaneState.FAILED:

@@ -182,7 +182,7 @@ class FlowParts:
                 counters = self.counters[name]
                 steps.append(CountersOutput(counters, reading, lane, options.batch_timeout_s, first, failpoints.victims, lease))
             else:
-                steps.append(HistoryOutput(self.histories[name], reading))
+                steps.append(HistoryOutput(self.histories[name], reading, lane, failpoints.victims))
         return steps
 
 

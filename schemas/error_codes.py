@@ -29,6 +29,13 @@ _KINDS = (
         "Mend every line named. `millrace validate FLOW` lists all problems at once and starts nothing.",
     ),
     ErrorKind(
+        "E102",
+        "Fail point is not valid",
+        "The file that `MILLRACE_FAILPOINTS` names has a line that is no fail point of this flow: the point is unknown, or the "
+        "action cannot be done there. Nothing was started.",
+        "Mend the line named, or unset `MILLRACE_FAILPOINTS`. docs/drills.md lists points and actions.",
+    ),
+    ErrorKind(
         "E110",
         "Something Millrace needs is missing",
         "Java, Maven, a jar or a Python package is absent or of the wrong version.",

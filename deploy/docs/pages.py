@@ -12,6 +12,8 @@ from typer.cli import get_docs_for_click
 
 from deploy.cli import EXIT_CODES, INTERRUPTED, app
 from deploy.paths import PROJECT
+from pipelines.failpoint_names import FLOW, OF_A_HISTORY, OF_A_LANE, OF_A_RECORD_LANE, OF_AN_OUTPUT, OF_THE_FLOW
+from pipelines.failpoints import ACTIONS
 from pipelines.flow import docs as flow_docs
 from schemas.error_codes import CATALOGUE
 from schemas.reasons import REASONS
@@ -92,10 +94,55 @@ def dead_letters_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def drills_page() -> str:
+    """docs/drills.md: fail points, actions, and how to use them."""
+    lines = ["# Drills: kill it yourself", "", NOTICE]
+    lines += [
+        "A flow can be killed, stopped or delayed at every boundary of a batch, to see with one's own data that nothing is lost.",
+        "Off unless the environment variable `MILLRACE_FAILPOINTS` names a file. The file may change while the flow runs; a line",
+        "fires once, is taken out of the file, and leaves a line of JSON in `FILE.fired`: point, action, time, processes, batch.",
+        "",
+        "```console",
+        "$ export MILLRACE_FAILPOINTS=/tmp/drill",
+        "$ echo 'fast:mid_sink events=40' > /tmp/drill",
+        "$ millrace run examples/payments.yaml      # killed with 40 events of a batch written and the others not",
+        "$ cat /tmp/drill.fired",
+        "$ millrace run examples/payments.yaml      # goes on",
+        "```",
+        "",
+        "A point that the flow does not have is refused at the start (E102). `make chaos` strikes all of them, many times, and",
+        "lets an oracle look: [guarantees.md](guarantees.md).",
+        "",
+        "## A line",
+        "",
+        "`LANE:POINT [action=ACTION] [after=N] [events=N] [seconds=S]`; `after`: let N visits pass first; `events`: for points",
+        "in the middle of an output.",
+        "",
+        "| action | what happens |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{action}` | {meaning} |" for action, meaning in ACTIONS.items()]
+    lines += [
+        "",
+        "## Points",
+        "",
+        "`OUTPUT` stands for an output's name. Worker: in a Python worker of Spark, once per partition.",
+    ]
+    lines += ["Watched: a thread sees a file of Spark or Delta appear, stops the JVM and strikes; on a local disk only.", ""]
+    lines += ["| point | place | what has happened |", "| --- | --- | --- |"]
+    kinds = (
+        ("LANE", (*OF_A_LANE, *OF_A_RECORD_LANE, *OF_AN_OUTPUT, *OF_A_HISTORY)),
+        (FLOW, OF_THE_FLOW),
+    )
+    lines += [f"| `{whose}:{point.name}` | {point.where} | {point.struck} |" for whose, points in kinds for point in points]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: Mapping[Path, Callable[[], str]] = {
     Path("docs/cli.md"): cli_page,
     Path("docs/errors.md"): errors_page,
     Path("docs/dead-letters.md"): dead_letters_page,
+    Path("docs/drills.md"): drills_page,
     flow_docs.PAGE: flow_docs.configuration_page,
 }
 
@@ -131,4 +178,4 @@ def _columns(ddl: str) -> Iterator[tuple[str, str]]:
         yield name.strip("`"), kind
 
 
-__all__ = ["PAGES", "cli_page", "dead_letters_page", "errors_page", "write_pages"]
+__all__ = ["PAGES", "cli_page", "dead_letters_page", "drills_page", "errors_page", "write_pages"]

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.stack]
 @pytest.mark.timeout(1800)
 def test_crashes_lose_double_and_change_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    result = run_demo(DemoOptions(seed=11, rate=150, seconds=30, folder=tmp_path / "demo"), said.append)
+    result = run_demo(DemoOptions(seed=11, rate=150, seconds=10, folder=tmp_path / "demo"), said.append)
     assert result.good, (result.verdict, result.ledger, result.reconciliation)
     assert [fired["point"] for fired in result.kill_evidence] == [point.split()[0] for point in KILL_POINTS], (
         "the faults really fired"

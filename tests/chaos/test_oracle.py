@@ -17,7 +17,7 @@ from pipelines.wiring import FlowParts
 from sinks.aerospike import AerospikeMirror
 from sinks.aerospike.connection import client_for
 from tests.bench.jobs import run_lanes
-from tests.support.broken import ForgetfulMirror, UnguardedMirror
+from tests.support.broken import ForgetfulMirror, UnguardedMirror, without_transactions
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
 from tests.support.typed_json import Change
 
@@ -83,6 +83,17 @@ def written(
     return run
 
 
+def repeat_last_batch(flow: Flow, spark: SparkSession) -> None:
+    """As after a kill right before Spark's commit of the history's last batch."""
+    commits = Path(flow.lane_checkpoint("bulk")) / "commits"
+    last = max(int(path.name) for path in commits.iterdir() if path.name.isdigit())
+    for path in (commits / str(last), commits / f".{last}.crc"):
+        path.unlink(missing_ok=True)
+    parts = FlowParts(flow)
+    parts.require_tables()
+    run_lanes(spark, parts, ["bulk"])
+
+
 def kinds(found: Reconciliation) -> list[str]:
     return sorted(finding["kind"] for comparison in found.comparisons for finding in comparison.findings)
 
@@ -114,6 +125,17 @@ def test_a_lost_event_is_noticed(written: Callable[[type[AerospikeMirror]], Flow
     flow = written(AerospikeMirror)
     spark.sql(f"DELETE FROM delta.`{tmp_path / 'history'}` WHERE `partition` = 0 AND `offset` = 2")
     assert reconcile(flow, spark, 3.0).lost == 1
+
+
+def test_a_batch_repeated_without_its_transaction_is_noticed(
+    written: Callable[[type[AerospikeMirror]], Flow], spark: SparkSession
+) -> None:
+    flow = written(AerospikeMirror)
+    repeat_last_batch(flow, spark)
+    assert reconcile(flow, spark, 3.0).good
+    with without_transactions():
+        repeat_last_batch(flow, spark)
+    assert reconcile(flow, spark, 3.0).doubled >= 1
 
 
 @pytest.mark.parametrize(("broken", "at_least"), [(UnguardedMirror, 10), (ForgetfulMirror, 5)])

@@ -16,7 +16,6 @@ from checkpoints.layout import read_lane
 from deploy.local.aerospike import start_node
 from deploy.local.kafka import start_broker
 from deploy.local.topics import create_topics
-from pipelines.failpoints import VARIABLE
 from pipelines.flow import load_flow
 from pipelines.ledger_check.check import check_ledger
 from pipelines.ledger_check.misfit import Misfit
@@ -200,23 +199,6 @@ def test_once_writes_everything_and_then_nothing(bench: Bench, overloaded: bool)
     second = run_once(bench.flow)
     assert not second.of_kind("batch")
     assert (bench.table("history").version(), bench.table("ledger").version(), mirrored(bench, changes)) == before
-
-
-def test_kills_in_the_middle_of_batches_leave_no_trace(bench: Bench) -> None:
-    armed = bench.flow.parent / "failpoints"
-    changes: list[Change] = []
-    points = ("fast:mid_sink events=20", "bulk:after_history", "fast:after_journal")
-    for number, point in enumerate(points):
-        more = changes_of(bench, number * 300, 300)
-        bench.produce(more)
-        changes += more
-        armed.write_text(f"{point}\n")
-        with FlowProcess(bench.flow, environment={VARIABLE: str(armed)}) as killed:
-            assert killed.wait() == -signal.SIGKILL, killed.transcript()
-    fired = (armed.with_name("failpoints.fired")).read_text().splitlines()
-    assert len(fired) == len(points)
-    run_once(bench.flow)
-    assert_exact(bench, changes)
 
 
 def test_sigterm_finishes_the_batches_and_a_second_driver_is_refused(bench: Bench) -> None:

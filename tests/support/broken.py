@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from uuid import uuid4
 
 from aerospike_helpers import expressions as exp
 
@@ -17,6 +18,8 @@ from sinks.aerospike.partial_steps import PartialProtocol, PartialStep
 from sinks.aerospike.rank import is_older_rank
 from sinks.aerospike.record_changes import RecordChange
 from sinks.contract import Deadline, Fence, Outcome
+from sinks.delta import history
+from sinks.delta.transactions import Txn
 
 
 def always_true(*_: object) -> Any:
@@ -109,6 +112,11 @@ def _after(*steps: PartialStep) -> AbstractContextManager[None]:
     return _replaced(PartialProtocol, "settle", broken)
 
 
+def without_transactions() -> AbstractContextManager[None]:
+    """No append to a history says which batch it is: every attempt looks new to the table."""
+    return _replaced(history, "output_txn", lambda _: lambda *_: Txn(f"attempt/{uuid4()}", 0))
+
+
 class UnguardedMirror(AerospikeMirror):
     """A mirror whose guards let everything through."""
 
@@ -163,5 +171,6 @@ __all__ = [
     "without_reading_again",
     "without_side_records",
     "without_stamps",
+    "without_transactions",
     "without_tombstones",
 ]

@@ -59,6 +59,11 @@ class FlowProcess:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether the driver's process lives."""
+        return self._process.poll() is None
+
+    @property
     def errors(self) -> str:
         """What it has said on standard error."""
         return "".join(self._errors)

@@ -30,7 +30,7 @@ def test_a_line_says_what_happens_where() -> None:
 
 @pytest.mark.parametrize("line", ["after_sink", "fast:x action=explode", "fast:x after=soon", "fast:x later=3", "fast:x after"])
 def test_a_line_that_is_none_is_named(line: str) -> None:
-    with pytest.raises(ConfigError, match=r"\[E101\] failpoint") as refused:
+    with pytest.raises(ConfigError, match=r"\[E102\] failpoint") as refused:
         parse(line)
     assert repr(line) in str(refused.value)
 

@@ -5,11 +5,13 @@ from typing import Any, cast
 import pytest
 
 from checkpoints.journal import Journal
+from pipelines.failpoints import Failpoints, Victims
 from pipelines.ledger_keeper import LedgerKeeper
 from schemas.errors import MillraceError, Retryable, Terminal
 from schemas.ledger import LedgerRow
 from sinks.delta.ledger import LedgerTable
 
+OFF = Failpoints(None, Victims(-1))
 ROW = LedgerRow(
     "f", "fast", "mirror", "e1", 0, "2026-01-01T00:00:00.000+00:00", 12, 12, 2, 10, 7, 1, 1, 1, 0, 0, 0.5, None, "{}", "{}"
 )
@@ -46,7 +48,7 @@ class Told:
 
 
 def keeper(table: Any, folder: Path, told: Told, every_s: float) -> LedgerKeeper:
-    return LedgerKeeper(Journal(str(folder)), cast(LedgerTable, table), cast(Any, told), every_s)
+    return LedgerKeeper(Journal(str(folder)), cast(LedgerTable, table), cast(Any, told), OFF, every_s)
 
 
 def test_it_flushes_at_start_now_and_then_and_at_stop(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_stop_moves_what_the_last_batches_left(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "checkpoint"))
     table = LedgerTable("f", str(tmp_path / "ledger"))
     table.prepare()
-    keep = LedgerKeeper(journal, table, cast(Any, Told()), 60.0)
+    keep = LedgerKeeper(journal, table, cast(Any, Told()), OFF, 60.0)
     keep.start()
     journal.put("fast", [ROW])
     keep.stop()

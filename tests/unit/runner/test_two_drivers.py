@@ -218,12 +218,14 @@ def test_the_keeper_of_a_replaced_driver_moves_nothing(world: World, tmp_path: P
     table = LedgerTable("f", str(tmp_path / "ledger"))
     table.prepare()
     world.replace_first()
-    keeper = LedgerKeeper(world.journal, table, cast(Any, Quiet()), 60.0, world.first.require_held)
+    keeper = LedgerKeeper(world.journal, table, cast(Any, Quiet()), Failpoints(None, Victims(-1)), 60.0, world.first.require_held)
     keeper.start()
     keeper.stop()
     assert keeper.error is None and table.read() == [] and world.account() == RIGHT
     assert world.second is not None
-    keeper = LedgerKeeper(world.journal, table, cast(Any, Quiet()), 60.0, world.second.require_held)
+    keeper = LedgerKeeper(
+        world.journal, table, cast(Any, Quiet()), Failpoints(None, Victims(-1)), 60.0, world.second.require_held
+    )
     keeper.start()
     keeper.stop()
     assert [row.applied for row in table.read()] == [3]

@@ -1,0 +1,1 @@
+"""The matrix: scenarios as data, the servers and drivers they strike, the oracle, and the results."""

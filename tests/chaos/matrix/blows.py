@@ -1,0 +1,215 @@
+"""What strikes: each blow falls on a running scenario, waits until it has really fallen, and leaves its evidence."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from deploy.local.node_info import ask, rows
+from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
+
+
+class Blow(Protocol):
+    """Something that happens to a flow. name: unique in its scenario."""
+
+    @property
+    def name(self) -> str:
+        """What is shown."""
+
+    def strike(self, run: Running) -> Evidence:
+        """Strike; return the evidence. Counts its kills in `run`. Raises DidNotHappen."""
+
+
+@dataclass(frozen=True)
+class KillDriver:
+    """SIGKILL for the driver, Python and JVM, at a fail point.
+
+    running: how often it is armed only once the driver has done batches; else from the driver's start, which costs less time.
+    """
+
+    line: str
+    running: float = 1 / 3
+
+    @property
+    def name(self) -> str:
+        """The fail point."""
+        return self.line
+
+    def strike(self, run: Running) -> Evidence:
+        """Wait for the driver's death."""
+        point = self.line.split()[0]
+        since = len(run.fired())
+        warm = run.driver is not None or run.rng.random() < self.running
+        if warm:
+            run.warm()
+        run.require_driver(self.line)
+        run.await_death(self.line)
+        struck = run.fired()[since:]
+        if [record["point"] for record in struck] != [point]:
+            raise DidNotHappen(f"{self.line}: the driver died, but the evidence is {struck}")
+        run.kills += 1
+        return {**struck[0], "armed": "running" if warm else "at the start"}
+
+
+@dataclass(frozen=True)
+class KillWorker:
+    """SIGKILL for the Python worker that reaches a fail point; driver and JVM live on."""
+
+    line: str
+
+    @property
+    def name(self) -> str:
+        """The fail point and whom it takes."""
+        return f"{self.line} (worker)"
+
+    def strike(self, run: Running) -> Evidence:
+        """Wait until the worker is gone."""
+        since = len(run.fired())
+        run.require_driver(f"{self.line} action=kill-worker")
+        record = run.await_fired(self.line.split()[0], since)
+        _await_gone(record["pid"])
+        run.kills += 1
+        return record
+
+
+@dataclass(frozen=True)
+class KillServer:
+    """SIGKILL for a server, which comes back with its data after a while. which: broker, source or mirror (nodes)."""
+
+    which: str
+    down_s: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Which server."""
+        return f"{self.which}, down for {self.down_s:.0f} s"
+
+    def strike(self, run: Running) -> Evidence:
+        """Kill it under load, and wait until it answers again."""
+        run.warm()
+        time.sleep(run.rng.uniform(0.0, 1.5))
+        server = getattr(run.site, self.which)
+        pid = server.process.pid
+        if pid is None or not server.kill():
+            raise DidNotHappen(f"{self.which} did not run")
+        run.kills += 1
+        time.sleep(self.down_s)
+        setattr(run.site, self.which, server.restart())
+        return {"killed": self.which, "pid": pid, "pid_after": getattr(run.site, self.which).process.pid}
+
+
+@dataclass(frozen=True)
+class KillBehind:
+    """SIGKILL for the driver; once it is some seconds behind, SIGKILL for a server, which comes back; then a driver again."""
+
+    which: str
+
+    @property
+    def name(self) -> str:
+        """Which server."""
+        return f"{self.which}, while the flow is behind"
+
+    def strike(self, run: Running) -> Evidence:
+        """Two kills."""
+        first = KillDriver("fast:after_sink").strike(run)
+        time.sleep(3.0)
+        server = getattr(run.site, self.which)
+        if not server.kill():
+            raise DidNotHappen(f"{self.which} did not run")
+        run.kills += 1
+        run.require_driver()
+        time.sleep(1.0)
+        setattr(run.site, self.which, server.restart())
+        run.warm()
+        return {**first, "killed": self.which}
+
+
+@dataclass(frozen=True)
+class FreezeDriver:
+    """SIGSTOP for driver and JVM at a fail point, and SIGCONT after a while. No kill: the driver goes on as if nothing were."""
+
+    line: str
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """The fail point and how long."""
+        return f"{self.line}, stopped for {self.seconds:.0f} s"
+
+    def strike(self, run: Running) -> Evidence:
+        """Stop, look that it stands still, wake."""
+        since = len(run.fired())
+        driver = run.warm()
+        run.require_driver(f"{self.line} action=stop")
+        record = run.await_fired(self.line.split()[0], since)
+        stopped = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
+        _await_state(stopped, "T")
+        said = len(driver.lines)
+        time.sleep(self.seconds)
+        quiet = len(driver.lines) - said
+        for pid in reversed(stopped):
+            os.kill(pid, signal.SIGCONT)
+        driver.wait_for(lambda lines: any(line["kind"] == "batch" for line in lines[said:]), "a batch after the wake")
+        return {**record, "stopped_s": self.seconds, "lines_while_stopped": quiet}
+
+
+@dataclass(frozen=True)
+class NodeFault:
+    """A fault of the mirror's node for some seconds, as `millrace local fault` sets it. order: arguments of the info command."""
+
+    order: str
+    for_s: float = 4.0
+    least: int = 1
+
+    @property
+    def name(self) -> str:
+        """The fault."""
+        return self.order.partition("name=")[2].replace(";", " ")
+
+    def strike(self, run: Running) -> Evidence:
+        """Set the fault, wait until it has fired, take it back."""
+        run.warm()
+        address, fault = run.site.mirror.address, self.order.partition("name=")[2].partition(";")[0]
+        before = _fired(address, fault)
+        ask(address, f"millrace-fault:{self.order}")
+        time.sleep(self.for_s)
+        give_up = time.monotonic() + 60
+        while _fired(address, fault) - before < self.least:
+            if time.monotonic() > give_up:
+                raise DidNotHappen(f"fault {fault} never fired")
+            time.sleep(0.1)
+        ask(address, f"millrace-fault:clear={fault}")
+        return {"fault": self.order, "fired": _fired(address, fault) - before}
+
+
+def _fired(address: str, fault: str) -> int:
+    return sum(int(row["fired"]) for row in rows(ask(address, "millrace-fault:stats")) if row["name"] == fault)
+
+
+def _state(pid: int) -> str:
+    """The process's state as /proc names it: T for stopped, Z for a zombie, empty for none."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+        return file.read().rpartition(")")[2].split()[0]
+    return ""
+
+
+def _await_gone(pid: int) -> None:
+    _await(lambda: _state(pid) in ("", "Z"), f"process {pid} lives on")
+
+
+def _await_state(pids: list[int], state: str) -> None:
+    _await(lambda: all(_state(pid) == state for pid in pids), f"processes {pids} are not in state {state}")
+
+
+def _await(condition: Callable[[], bool], otherwise: str) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > give_up:
+            raise DidNotHappen(otherwise)
+        time.sleep(0.02)
+
+
+__all__ = ["Blow", "FreezeDriver", "KillBehind", "KillDriver", "KillServer", "KillWorker", "NodeFault"]

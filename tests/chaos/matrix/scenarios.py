@@ -1,0 +1,159 @@
+"""The scenarios, as data: what strikes, and how often at each run."""
+
+from dataclasses import dataclass
+
+from tests.chaos.matrix.blows import Blow, FreezeDriver, KillBehind, KillDriver, KillServer, KillWorker, NodeFault
+from tests.chaos.matrix.cluster import KillExecutor
+from tests.chaos.matrix.damage import DamagedCheckpoint, FullDisk, Maintenance
+
+BOUNDARIES = (
+    *("fast:before_plan", "fast:after_plan", "fast:before_sink", "fast:decode", "fast:before_mirror", "fast:mid_sink events=20"),
+    *("fast:after_mirror", "fast:after_sink", "fast:after_letters", "fast:after_journal", "fast:before_commit"),
+    "fast:after_commit",
+    *("bulk:before_plan", "bulk:after_plan", "bulk:before_sink", "bulk:decode", "bulk:before_history"),
+    *("bulk:mid_history events=20", "bulk:files_history", "bulk:log_history", "bulk:after_history", "bulk:after_sink"),
+    *("bulk:after_letters", "bulk:after_journal", "bulk:before_commit", "bulk:after_commit"),
+    *("flow:before_ledger", "flow:mid_ledger", "flow:after_ledger"),
+)
+"""Every boundary of a flow with a mirror lane and a history lane. A test holds it against `pipelines.failpoint_names`."""
+IN_WORKERS = ("fast:decode", "fast:mid_sink events=10", "bulk:decode", "bulk:mid_history events=10")
+SHORT = (
+    *("fast:before_plan", "fast:before_sink", "fast:before_mirror", "fast:mid_sink events=20", "fast:after_mirror"),
+    *("fast:after_journal", "fast:after_commit"),
+    *("bulk:after_plan", "bulk:before_history", "bulk:files_history", "bulk:log_history", "bulk:after_history"),
+    *(
+        "bulk:after_sink",
+        "bulk:after_letters",
+        "bulk:before_commit",
+        "flow:before_ledger",
+        "flow:mid_ledger",
+        "flow:after_ledger",
+    ),
+)
+"""Every kind of boundary of BOUNDARIES once that is not struck in a worker."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is done to one flow between its first batch and the oracle's look.
+
+    blows: all of them, in an order the seed decides; times: how often each is struck in one run. rate: operations a second.
+    small_disk: what lies on a small disk of its own, `checkpoint` or `tables`. cluster: whether Spark is a standalone cluster.
+    """
+
+    name: str
+    about: str
+    blows: tuple[Blow, ...]
+    times: int = 1
+    rate: int = 60
+    small_disk: str = ""
+    cluster: bool = False
+    batch_timeout_s: float = 60
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(
+            "boundaries",
+            "kill -9 at every kind of boundary once: what `make test` runs",
+            (*(KillWorker(line) for line in IN_WORKERS), *(KillDriver(line, running=0.0) for line in SHORT)),
+        ),
+        Scenario(
+            "driver",
+            "kill -9 of the driver, Python and JVM, at every boundary of a batch",
+            tuple(KillDriver(line) for line in BOUNDARIES),
+        ),
+        Scenario(
+            "driver-python",
+            "kill -9 of the driver's Python alone: its JVM has to notice",
+            tuple(
+                KillDriver(f"{line} action=kill-python")
+                for line in ("fast:after_mirror", "fast:mid_sink events=20", "bulk:after_history", "bulk:before_commit")
+            ),
+        ),
+        Scenario(
+            "worker",
+            "kill -9 of a Python worker in the middle of a batch",
+            tuple(KillWorker(line) for line in IN_WORKERS),
+            times=15,
+            rate=100,
+        ),
+        Scenario(
+            "broker",
+            "kill -9 of the Kafka broker, back with its data; also while the flow is behind",
+            (KillServer("broker", 1.0), KillServer("broker", 4.0), KillBehind("broker")),
+            times=2,
+        ),
+        Scenario(
+            "node",
+            "kill -9 of the source's and the mirror's node, back with their data",
+            (KillServer("mirror", 0.5), KillServer("mirror", 3.0), KillServer("source", 0.5), KillServer("source", 2.0)),
+            times=5,
+            batch_timeout_s=10,
+        ),
+        Scenario(
+            "stopped",
+            "SIGSTOP of the driver at a boundary, and wake",
+            tuple(
+                FreezeDriver(line, seconds)
+                for line, seconds in (
+                    ("fast:mid_sink events=10", 3.0),
+                    ("fast:after_sink", 5.0),
+                    ("bulk:after_history", 5.0),
+                    ("bulk:mid_history events=10", 3.0),
+                )
+            ),
+            times=2,
+        ),
+        Scenario(
+            "node-faults",
+            "the mirror's node: slow, time-out after effect, cut connection, overload, hot key, partial batch failure",
+            (
+                NodeFault("name=latency;ms=400;kind=batch;share=0.5"),
+                NodeFault("name=timeout-after-effect;share=0.5;times=20"),
+                NodeFault("name=reset;share=0.5;times=20"),
+                NodeFault("name=overload;share=0.7"),
+                NodeFault("name=hot-key;share=0.5;row_share=0.3"),
+                NodeFault("name=partial-batch;share=0.5;row_share=0.5;code=device-overload"),
+            ),
+            times=2,
+            batch_timeout_s=10,
+        ),
+        Scenario(
+            "disk-checkpoint",
+            "disk full under the checkpoint, then room again",
+            (FullDisk(4.0),),
+            times=3,
+            small_disk="checkpoint",
+        ),
+        Scenario(
+            "disk-tables", "disk full under the Delta tables, then room again", (FullDisk(4.0),), times=3, small_disk="tables"
+        ),
+        Scenario(
+            "executor",
+            "kill -9 of an executor JVM, and of workers in executors, on a Spark standalone cluster with two workers",
+            (KillExecutor(), KillExecutor(), *(KillWorker(line) for line in IN_WORKERS)),
+            times=2,
+            cluster=True,
+        ),
+        Scenario(
+            "maintenance",
+            "OPTIMIZE and VACUUM by another process while the history is appended to, with kills",
+            (Maintenance(6.0), KillDriver("bulk:log_history"), Maintenance(6.0), KillDriver("bulk:files_history")),
+        ),
+        Scenario(
+            "checkpoint-damaged",
+            "kill -9, then a checkpoint file removed or torn: the start is refused, the file put back",
+            (
+                DamagedCheckpoint("fast", "metadata", "remove"),
+                DamagedCheckpoint("fast", "offsets", "truncate"),
+                DamagedCheckpoint("bulk", "offsets", "remove"),
+                DamagedCheckpoint("bulk", "metadata", "truncate"),
+                DamagedCheckpoint("bulk", "commits", "truncate"),
+            ),
+        ),
+    )
+}
+
+__all__ = ["BOUNDARIES", "IN_WORKERS", "SCENARIOS", "SHORT", "Scenario"]
