@@ -11,6 +11,8 @@ from typing import Protocol
 from deploy.local.node_info import ask, rows
 from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
 
+LEASE_S = 3.0
+
 
 class Blow(Protocol):
     """Something that happens to a flow. name: unique in its scenario."""
@@ -157,6 +159,42 @@ class FreezeDriver:
 
 
 @dataclass(frozen=True)
+class ReplaceDriver:
+    """SIGSTOP for driver and JVM at a fail point for longer than the lease; a second driver takes over; the first is woken.
+
+    It must end by itself with E424 and change nothing. The scenario's flow has a lease of LEASE_S.
+    """
+
+    line: str
+
+    @property
+    def name(self) -> str:
+        """The fail point."""
+        return f"{self.line}, stopped, replaced, woken"
+
+    def strike(self, run: Running) -> Evidence:
+        """Stop the first, start the second, wake the first and see it go."""
+        since = len(run.fired())
+        first = run.warm()
+        run.require_driver(f"{self.line} action=stop")
+        record = run.await_fired(self.line.split()[0], since)
+        pids = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
+        _await_state(pids, "T")
+        time.sleep(LEASE_S + 1.0)
+        second = run.start_another()
+        second.wait_for(lambda lines: any(line["kind"] == "took_over" for line in lines), "the take-over")
+        run.warm()
+        said = len(first.of_kind("batch"))
+        for pid in reversed(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        status = first.wait()
+        if "E424" not in first.errors or len(first.of_kind("batch")) != said:
+            raise DidNotHappen(f"the driver that was replaced ended with status {status}\n{first.transcript()}")
+        return {**record, "took_over": second.of_kind("took_over")[0], "status_when_woken": status}
+
+
+@dataclass(frozen=True)
 class NodeFault:
     """A fault of the mirror's node for some seconds, as `millrace local fault` sets it. order: arguments of the info command."""
 
@@ -212,4 +250,14 @@ def _await(condition: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.02)
 
 
-__all__ = ["Blow", "FreezeDriver", "KillBehind", "KillDriver", "KillServer", "KillWorker", "NodeFault"]
+__all__ = [
+    "Blow",
+    "FreezeDriver",
+    "KillBehind",
+    "KillDriver",
+    "KillServer",
+    "KillWorker",
+    "LEASE_S",
+    "NodeFault",
+    "ReplaceDriver",
+]

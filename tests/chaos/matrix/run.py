@@ -77,7 +77,7 @@ def run_scenario(scenario: Scenario, number: int, seed: int, folder: Path, say: 
                 disks.callback(run.cluster.stop)
                 run.cluster.start()
             more = flow_lines(run.cluster) if run.cluster else ""
-            site.write_flow(batch_timeout_s=scenario.batch_timeout_s, more=more)
+            site.write_flow(batch_timeout_s=scenario.batch_timeout_s, more=more + scenario.flow_lines)
             traffic.start()
             for place, blow in enumerate(blows, 1):
                 at = time.monotonic()

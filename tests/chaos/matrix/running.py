@@ -58,6 +58,7 @@ class Running:
         self.small: Path | None = None
         self.cluster: Cluster | None = None
         self._watch: threading.Thread | None = None
+        self._abandoned: list[FlowProcess] = []
 
     def require_driver(self, line: str | None = None) -> FlowProcess:
         """The running driver, started if there is none. line: a fail point that is armed for it."""
@@ -73,6 +74,13 @@ class Running:
             self._watch = threading.Thread(target=self._note_restarts, args=(self.driver,), daemon=True)
             self._watch.start()
         return self.driver
+
+    def start_another(self) -> FlowProcess:
+        """A driver beside the one of the moment, which is stopped; from now on it is the driver of the moment."""
+        if self._watch is not None and self.driver is not None:
+            self._abandoned.append(self.driver)
+        self.driver = None
+        return self.require_driver()
 
     def warm(self) -> FlowProcess:
         """A driver each of whose lanes has done a batch."""
@@ -152,6 +160,9 @@ class Running:
 
     def close(self) -> None:
         """Kill what is left."""
+        for driver in self._abandoned:
+            with driver:
+                pass
         if self.driver is not None:
             with self.driver:
                 pass

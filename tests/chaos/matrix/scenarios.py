@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
-from tests.chaos.matrix.blows import Blow, FreezeDriver, KillBehind, KillDriver, KillServer, KillWorker, NodeFault
+from tests.chaos.matrix.blows import (
+    LEASE_S,
+    Blow,
+    FreezeDriver,
+    KillBehind,
+    KillDriver,
+    KillServer,
+    KillWorker,
+    NodeFault,
+    ReplaceDriver,
+)
 from tests.chaos.matrix.cluster import KillExecutor
 from tests.chaos.matrix.damage import DamagedCheckpoint, FullDisk, Maintenance
 
@@ -39,6 +49,7 @@ class Scenario:
 
     blows: all of them, in an order the seed decides; times: how often each is struck in one run. rate: operations a second.
     small_disk: what lies on a small disk of its own, `checkpoint` or `tables`. cluster: whether Spark is a standalone cluster.
+    flow_lines: more for the flow file.
     """
 
     name: str
@@ -48,6 +59,7 @@ class Scenario:
     rate: int = 60
     small_disk: str = ""
     cluster: bool = False
+    flow_lines: str = ""
     batch_timeout_s: float = 60
 
 
@@ -105,6 +117,15 @@ SCENARIOS: dict[str, Scenario] = {
                 )
             ),
             times=2,
+        ),
+        Scenario(
+            "replaced",
+            "SIGSTOP of the driver for longer than its lease, a second one takes over, the first wakes up",
+            tuple(
+                ReplaceDriver(line)
+                for line in ("fast:mid_sink events=10", "fast:after_sink", "bulk:after_history", "bulk:mid_history events=10")
+            ),
+            flow_lines=f"lease: {{expiry_s: {LEASE_S}}}\n",
         ),
         Scenario(
             "node-faults",
