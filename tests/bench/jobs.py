@@ -12,6 +12,7 @@ from pipelines.failpoints import Failpoints, Victims
 from pipelines.flow.model import Flow
 from pipelines.flow.outputs import AerospikeMirror
 from pipelines.progress import BatchReport
+from pipelines.table_guards import TableGuards
 from pipelines.wiring import FlowParts
 from tests.bench.cpu import cpu_spent, cpu_times
 from tests.bench.workload import BASELINE_DDL, BINS, NAMESPACE
@@ -77,7 +78,7 @@ def flow(bootstrap: str, topic: str, aerospike: str, namespace: str, folder: Pat
 def millrace(session: SparkSession, flow: Flow, lanes: Iterable[str]) -> Run:
     """The flow's lanes side by side, until everything there is written. Rows are counted once, however many lanes."""
     parts = FlowParts(flow)
-    parts.require_tables()
+    TableGuards(parts.flow, parts.tables).require()
     return run_lanes(session, parts, lanes)
 
 

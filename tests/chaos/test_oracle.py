@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from pipelines.flow.model import Flow
 from pipelines.reconcile.report import Reconciliation, reconcile
+from pipelines.table_guards import TableGuards
 from pipelines.wiring import FlowParts
 from sinks.aerospike import AerospikeMirror
 from sinks.aerospike.connection import client_for
@@ -73,7 +74,7 @@ def written(
             }
         )
         parts = FlowParts(flow)
-        parts.require_tables()
+        TableGuards(parts.flow, parts.tables).require()
         intact = parts.sinks["mirror"]
         assert isinstance(intact, AerospikeMirror)
         parts.sinks["mirror"] = mirror(intact.config)
@@ -90,7 +91,7 @@ def repeat_last_batch(flow: Flow, spark: SparkSession) -> None:
     for path in (commits / str(last), commits / f".{last}.crc"):
         path.unlink(missing_ok=True)
     parts = FlowParts(flow)
-    parts.require_tables()
+    TableGuards(parts.flow, parts.tables).require()
     run_lanes(spark, parts, ["bulk"])
 
 

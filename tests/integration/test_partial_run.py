@@ -17,6 +17,7 @@ from deploy.local.topics import create_topics
 from deploy.local.xdr import control
 from pipelines.flow.model import Flow
 from pipelines.reconcile.report import reconcile
+from pipelines.table_guards import TableGuards
 from pipelines.wiring import FlowParts
 from tests.bench.jobs import run_lanes
 from tests.support.fixtures_stack import KafkaUnderTest
@@ -96,7 +97,7 @@ def test_a_copy_made_of_changed_bins_is_the_source(
             control.flush(node.address)
             for flow in flows.values():
                 parts = FlowParts(flow)
-                parts.require_tables()
+                TableGuards(parts.flow, parts.tables).require()
                 run_lanes(spark, parts, ["fast", "bulk"])
     finally:
         client.close()
