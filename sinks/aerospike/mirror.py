@@ -39,7 +39,7 @@ class AerospikeMirror:
         self.pace = pace_of(config)
 
     def __reduce__(self) -> tuple[type["AerospikeMirror"], tuple[MirrorConfig]]:
-        return AerospikeMirror, (self.config,)
+        return type(self), (self.config,)
 
     @property
     def name(self) -> str:
