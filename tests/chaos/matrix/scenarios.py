@@ -70,6 +70,7 @@ SCENARIOS: dict[str, Scenario] = {
             "boundaries",
             "kill -9 at every kind of boundary once: what `make test` runs",
             (*(KillWorker(line) for line in IN_WORKERS), *(KillDriver(line, running=0.0) for line in SHORT)),
+            rate=40,
         ),
         Scenario(
             "driver",

@@ -31,6 +31,7 @@ lanes:
       mirror: {{type: aerospike, hosts: "{mirror_at}", namespace: {mirror}, batch_timeout_s: {batch_timeout_s}}}
   bulk:
     trigger: {{interval_ms: 300}}
+    max_offsets_per_trigger: 20000  # between two kills it does one batch or two: it must catch up with each
     outputs:
       history: {{type: delta_history, path: {tables}/history}}
 dead_letters: {letters}
