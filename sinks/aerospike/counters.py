@@ -48,7 +48,7 @@ class AerospikeCounters:
         self.pace = pace_of(config)
 
     def __reduce__(self) -> tuple[type["AerospikeCounters"], tuple[CountersConfig]]:
-        return AerospikeCounters, (self.config,)
+        return type(self), (self.config,)
 
     @property
     def name(self) -> str:
