@@ -152,7 +152,9 @@ def test_under_spark_submit_sigterm_lets_the_batch_finish(bench: Bench, tmp_path
         log,
         str(ROOT / "deploy" / "cli.py"),
     ]
-    with FlowProcess(bench.flow, environment=points.environment, launcher=launcher) as process:
+    # Which Python spark-submit starts: of this virtual environment, not the first of the path.
+    environment = {**points.environment, "PYSPARK_PYTHON": sys.executable}
+    with FlowProcess(bench.flow, environment=environment, launcher=launcher) as process:
         until(lambda: points.fired, "a batch whose mirror is written and whose account is not")
         process.send(signal.SIGTERM)  # to the JVM: spark-submit has become it
         assert process.wait() in (143, -signal.SIGTERM), process.transcript()
