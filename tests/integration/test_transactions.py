@@ -98,7 +98,7 @@ def test_transactions_and_a_topic_that_changes_under_the_flow(
         bench.produce(behind)  # committed at once, and still not readable
         for output in OUTPUTS:
             process.wait_for_events(output, len(plain) + len(committed))
-        assert_exact(bench, plain + committed)
+        assert_exact(bench, plain + committed, transactional=True)
         told = [fields for kind, _, fields in told_by(bench) if kind == "transaction_open"]
         ends = written(bench)
         assert sum(fields["waiting"] for fields in told) >= len(open_) + len(behind)
@@ -118,7 +118,7 @@ def test_transactions_and_a_topic_that_changes_under_the_flow(
         everything = plain + committed + open_ + behind + added
         for output in OUTPUTS:
             process.wait_for_events(output, len(everything))
-        assert_exact(bench, everything)
+        assert_exact(bench, everything, transactional=True)
         _reconciled_with_gaps(bench, spark, everything, aborted)
         assert not process.of_kind("restart"), process.transcript()
         assert {name: check.found for name, check in doctor_says(bench, monkeypatch).items() if check.state != "ok"} == {}
