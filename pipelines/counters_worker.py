@@ -8,7 +8,6 @@ Rows are those of `pipelines.mirror_worker.REPORT` with the target before them: 
 Folding's errors do fail the task, unlike a mirror's: no record may be written before every message of the batch has been read.
 """
 
-import io
 import json
 import pickle
 from collections.abc import Iterator, Sequence
@@ -21,12 +20,11 @@ import pyarrow as pa
 from checkpoints.lease_check import LeaseCheck
 from pipelines.decoding import collector_paused, reader_of
 from pipelines.failpoints import Failpoints, Victims, armed_file
-from pipelines.mirror_worker import COUNTS, DEAD, ERROR, LETTERS, REPORT, SUMMARY, letter_row, windows
+from pipelines.mirror_worker import COUNTS, DEAD, ERROR, REPORT, SUMMARY, letter_row, letters_stream, own_letter, windows
 from pipelines.worker_errors import failing_with_words, packed
 from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
 from schemas.lateness import NOTHING_LATE
-from schemas.reasons import MAY_PASS
 from sinks.aerospike.count_plan import CountPlan
 from sinks.aerospike.counters import AerospikeCounters
 from sinks.aerospike.fences import WriterFence
@@ -104,25 +102,21 @@ class _Partition:
         for found in read.rejections:
             self.counts["dead"] += 1
             self.counts["undecoded"] += not found.decoded
-            kept_here = self.worker.return_undecoded
-            if self.worker.refused is None and (found.decoded or kept_here or found.code in MAY_PASS):
-                place = (found.row, found.element)
-                own = found.decoded or not kept_here
-                self._bury(window, place, (found.code, found.detail), (found.namespace, found.digest), rejected=own)
+            own = own_letter(found, self.worker.return_undecoded)
+            if self.worker.refused is None and own is not None:
+                why, whose = (found.code, found.detail), (found.namespace, found.digest)
+                self._letters.append(letter_row(window, (found.row, found.element), why, whose, rejected=own))
         for row, event in zip(read.rows, read.events, strict=True):
-            why = self._fold(event)
-            if why is not None:
-                place = (row, event.element)
-                self._bury(window, place, why, (event.namespace, event.digest), rejected=True)
+            refusal = self._fold(event)
+            if refusal is not None:
+                whose = (event.namespace, event.digest)
+                self._letters.append(letter_row(window, (row, event.element), refusal, whose, rejected=True))
 
     def letters(self) -> Iterator[pa.RecordBatch]:
         """The dead letters since the last call."""
         if self._letters:
-            stream = io.BytesIO()
-            with pa.ipc.new_stream(stream, LETTERS) as out:
-                out.write(pa.RecordBatch.from_pylist(self._letters, schema=LETTERS))
+            yield _rows([(None, DEAD, letters_stream(self._letters))])
             self._letters = []
-            yield _rows([(None, DEAD, stream.getvalue())])
 
     def _fold(self, event: ChangeEvent) -> tuple[str, str] | None:
         """Take one event; the reason when it is a dead letter."""
@@ -148,17 +142,6 @@ class _Partition:
             change = self.changes[found.target] = RecordChange(found.target)
         change.add(found.place, found.operations)
         return None
-
-    def _bury(
-        self,
-        window: pa.Table,
-        place: tuple[int, int],
-        why: tuple[str, str],
-        whose: tuple[str | None, bytes | None],
-        *,
-        rejected: bool,
-    ) -> None:
-        self._letters.append(letter_row(window, place, why, whose, rejected=rejected))
 
 
 @dataclass(frozen=True, slots=True)

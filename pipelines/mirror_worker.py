@@ -24,6 +24,7 @@ from schemas.errors import MillraceError, Terminal
 from schemas.events import ChangeEvent
 from schemas.lateness import NOTHING_LATE, Lateness, added, lateness_of
 from schemas.reasons import MAY_PASS
+from schemas.xdr.arrow import Rejection
 from sinks.contract import APPLIED, Deadline, Disposition, Fence, Outcome, RecordSink
 from sinks.pressure import UNSLOWED, Allowance, Pace, Paced, Seen
 
@@ -205,13 +206,11 @@ class _Partition:
         for found in read.rejections:
             self.counts["dead"] += 1
             self.counts["undecoded"] += not found.decoded
-            # What was read, but cannot be held here, is this output's own letter: history has it, the mirror has not. So is what
-            # the lane that keeps undecoded messages may be able to read when its turn comes.
-            kept_here = self.worker.return_undecoded
-            if found.decoded or kept_here or found.code in MAY_PASS:
+            own = own_letter(found, self.worker.return_undecoded)
+            if own is not None:
                 whose = (found.namespace, found.digest)
-                own = found.decoded or not kept_here
-                self._bury(window, (found.row, found.element), found.code, found.detail, *whose, rejected=own)
+                why = (found.code, found.detail)
+                self._letters.append(letter_row(window, (found.row, found.element), why, whose, rejected=own))
         self._points.hit(f"{self.worker.lane}:decode", batch_id=self.worker.fence.batch_id, of=len(read.events))
         outcomes = self._write(read.events)
         others = [outcome for outcome in outcomes if outcome is not APPLIED]  # nearly all are this very object
@@ -227,16 +226,14 @@ class _Partition:
             for row, event, outcome in zip(read.rows, read.events, outcomes, strict=True):
                 if outcome.disposition is Disposition.REJECTED:
                     whose = (event.namespace, event.digest)
-                    self._bury(window, (row, event.element), outcome.code, outcome.detail, *whose, rejected=True)
+                    why = (outcome.code, outcome.detail)
+                    self._letters.append(letter_row(window, (row, event.element), why, whose, rejected=True))
 
     def letters(self) -> Iterator[pa.RecordBatch]:
         """The dead letters since the last call."""
         if self._letters:
-            stream = io.BytesIO()
-            with pa.ipc.new_stream(stream, LETTERS) as out:
-                out.write(pa.RecordBatch.from_pylist(self._letters, schema=LETTERS))
+            yield _row(DEAD, letters_stream(self._letters))
             self._letters = []
-            yield _row(DEAD, stream.getvalue())
 
     def _write(self, events: Sequence[ChangeEvent]) -> Sequence[Outcome]:
         if not events:
@@ -277,19 +274,25 @@ class _Partition:
         if self.worker.lease is not None:
             self.worker.lease.require_held()
 
-    def _bury(
-        self,
-        window: pa.Table,
-        place: tuple[int, int],
-        code: str,
-        detail: str,
-        namespace: str | None,
-        digest: bytes | None,
-        *,
-        rejected: bool,
-    ) -> None:
-        """Make a letter of what stands at `place`: the message's row in the window, and the element in the message."""
-        self._letters.append(letter_row(window, place, (code, detail), (namespace, digest), rejected=rejected))
+
+def own_letter(found: Rejection, kept_here: bool) -> bool | None:
+    """Whose letter a message or event is that was rejected on reading: this output's own (True), every output's (False), or that
+    of another lane, which keeps it (None).
+
+    What was read, but cannot be held here, is this output's own: history has it, the mirror has not. So is what the lane that
+    keeps undecoded messages may be able to read when its turn comes. kept_here: whether this lane is that one.
+    """
+    if found.decoded or kept_here or found.code in MAY_PASS:
+        return found.decoded or not kept_here
+    return None
+
+
+def letters_stream(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Rows of LETTERS as an Arrow stream: the content of a DEAD row."""
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, LETTERS) as out:
+        out.write(pa.RecordBatch.from_pylist(list(rows), schema=LETTERS))
+    return stream.getvalue()
 
 
 def letter_row(
@@ -316,6 +319,6 @@ def _row(kind: str, content: bytes) -> pa.RecordBatch:
 
 
 __all__ = [
-    *("COUNTS", "LETTERS", "MirrorWorker", "REPORT", "REPORT_DDL", "Report", "letter_row", "read_report", "seen_by_writers"),
-    "windows",
+    *("COUNTS", "LETTERS", "MirrorWorker", "REPORT", "REPORT_DDL", "Report", "letter_row", "letters_stream"),
+    *("own_letter", "read_report", "seen_by_writers", "windows"),
 ]

@@ -70,7 +70,7 @@ def test_a_driver_stopped_longer_than_its_lease_and_woken_up_changes_nothing(ben
     bench.produce(changes)
     points = Armed(tmp_path / "a", "fast:mid_sink events=20 action=sleep seconds=12", "bulk:after_history action=sleep seconds=6")
     with FlowProcess(bench.flow, environment=points.environment) as first:
-        until(lambda: len(points.fired) == 2 or first.of_kind("stopped"), "both lanes asleep in the middle of a batch")
+        first.wait_for(lambda _: len(points.fired) == 2, "both lanes asleep in the middle of a batch")
         record = json.loads(lease_of(bench, 1).read_text())
         os.kill(first.pid, signal.SIGSTOP)
         os.kill(record["jvm"], signal.SIGSTOP)
@@ -102,7 +102,7 @@ def test_a_driver_stopped_longer_than_its_lease_and_woken_up_changes_nothing(ben
             more = changes_of(bench, 400, 100)
             bench.produce(more)
             changes += more
-            until(lambda: again.fired, "the second driver asleep before its mirror")
+            second.wait_for(lambda _: bool(again.fired), "the second driver asleep before its mirror")
             os.kill(second.pid, signal.SIGSTOP)
             until(silent(bench, 2), "a heartbeat too old")
             with FlowProcess(bench.flow) as third:
@@ -155,7 +155,7 @@ def test_under_spark_submit_sigterm_lets_the_batch_finish(bench: Bench, tmp_path
     # Which Python spark-submit starts: of this virtual environment, not the first of the path.
     environment = {**points.environment, "PYSPARK_PYTHON": sys.executable}
     with FlowProcess(bench.flow, environment=environment, launcher=launcher) as process:
-        until(lambda: points.fired, "a batch whose mirror is written and whose account is not")
+        process.wait_for(lambda _: bool(points.fired), "a batch whose mirror is written and whose account is not")
         process.send(signal.SIGTERM)  # to the JVM: spark-submit has become it
         assert process.wait() in (143, -signal.SIGTERM), process.transcript()
         assert [line["signal"] for line in process.of_kind("stopping")] == ["SIGTERM"], process.transcript()
@@ -172,7 +172,7 @@ def test_as_process_1_a_batch_that_outlasts_the_drain_time_is_cut_and_repeated(b
     points = Armed(tmp_path / "armed", "fast:after_sink action=sleep seconds=120")
     launcher = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", sys.executable, "-m", "deploy.cli"]
     with FlowProcess(bench.flow, "--drain-timeout", "1", environment=points.environment, launcher=launcher) as process:
-        until(lambda: points.fired, "a batch that sleeps")
+        process.wait_for(lambda _: bool(points.fired), "a batch that sleeps")
         assert points.fired[0]["driver"] == 1
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGTERM)
