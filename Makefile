@@ -34,11 +34,12 @@ test: $(READY) $(REGISTRY_JARS) ## all tests: unit, contract, integration, chaos
 	@echo "Running all tests, two files at a time: chaos, contract, integration on a real broker, node and Spark, unit."
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=15 $(ARGS)
 
-chaos: $(READY) ## kills at every boundary, judged; SCENARIO= RUNS= SEED= MINUTES= NAME= OUTPUT=json; goes on where it was stopped
+chaos: $(READY) ## kills at every boundary, judged; SCENARIO= RUNS= SEED= MINUTES= NAME= WITHOUT=; goes on where it was stopped
 	@$(BIN)/python -m tests.chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NAME),--name $(NAME)) $(if $(OUTPUT),--output $(OUTPUT)) $(ARGS)
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NAME),--name $(NAME)) $(if $(OUTPUT),--output $(OUTPUT)) \
+	  $(if $(WITHOUT),--without $(WITHOUT)) $(ARGS)
 
-chaos-table: $(PACKAGES) ## write the table of the last `make chaos` into docs/guarantees.md; NAME=
+chaos-table: $(PACKAGES) ## write the tables of the last `make chaos` into docs/guarantees.md; NAME=
 	@$(BIN)/python -m tests.chaos --table $(if $(NAME),--name $(NAME))
 
 test-unit: $(READY) ## tests without network or Spark, in seconds; ARGS= goes to pytest

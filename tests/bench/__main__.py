@@ -39,6 +39,8 @@ HISTORY_PAIRS = 3
 """Runs of (b) in a round: they are short, and the JVM of both sides is warm only after some of them."""
 
 
+FORMAT_ROUNDS = 3
+"""Rounds of (f) for one of the others: they take seconds."""
 PARTS = ("lanes", "formats", "latency")
 """(a) to (c) with (e); (f); (d)."""
 
@@ -143,16 +145,18 @@ def _lanes(
 
 
 def _formats(session: SparkSession, options: argparse.Namespace, kafka: str) -> dict[str, Any]:
-    """(f): messages a second of each format, and the ratio to `from_json`, pairs from one round."""
+    """(f): messages a second of each format, and the ratio to `from_json`: the median of runs one right after the other."""
     say(f"formats, {options.messages:,} messages each")
-    runs = formats.measure(session, kafka, options.messages, options.rounds, say)
+    pairs = formats.measure(session, kafka, options.messages, FORMAT_ROUNDS * options.rounds, say)
+    ours = {name: [pair.ours for pair in found] for name, found in pairs.items()}
+    theirs = {name: [pair.theirs for pair in found] for name, found in pairs.items()}
     return {
         name: {
             "rate": _median(run.rate for run in found),
             "cpu_s_per_million": _median(run.cpu_per_million for run in found),
-            "ratio": _ratio(found, runs[formats.SPARK]),
+            "ratio": _ratio(found, theirs[name]) if name in theirs else 1.0,
         }
-        for name, found in runs.items()
+        for name, found in {formats.SPARK: [run for found in theirs.values() for run in found], **ours}.items()
     }
 
 

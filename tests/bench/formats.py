@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from random import Random
+from typing import NamedTuple
 
 import fastavro
 import pyarrow as pa
@@ -64,6 +65,15 @@ ENCODERS: dict[str, Callable[[ChangeEvent], bytes]] = {
     "avro": _avro,
     "kafka-avro": lambda event: framed(_SCHEMA_ID, _avro(event)),
 }
+
+
+class Pair(NamedTuple):
+    """A run of a format and the run of `from_json` beside it: a machine that others use, too, changes its speed in seconds."""
+
+    ours: Run
+    theirs: Run
+
+
 AIMS = {"json": 0.8, "flat-json": 0.8, "avro": 0.8, "message-pack": 0.5, "kafka-avro": 0.5}
 
 
@@ -82,13 +92,13 @@ class CountEvents:
         yield pa.RecordBatch.from_pydict({"events": pa.array([events], pa.int64())})
 
 
-def measure(session: SparkSession, kafka: str, count: int, rounds: int, say: Callable[[str], None]) -> dict[str, list[Run]]:
-    """Runs of each format and of `from_json` by name, `rounds` of each after one that warms up."""
+def measure(session: SparkSession, kafka: str, count: int, rounds: int, say: Callable[[str], None]) -> dict[str, list[Pair]]:
+    """Runs of each format by name, each with a run of `from_json` right before it; `rounds` of them after one that warms up."""
     events = _events(count)
     create_topics(kafka, [_topic(name) for name in ENCODERS], partitions=2)
     for name, encode in ENCODERS.items():
         _produce(kafka, _topic(name), events, encode)
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[Pair]] = {name: [] for name in ENCODERS}
     with ExitStack() as stack:
         registry = stack.enter_context(registry_server())
         registry.schema(_SCHEMA_ID, json.dumps(AVRO_WRITE), schemaType="AVRO")
@@ -96,12 +106,12 @@ def measure(session: SparkSession, kafka: str, count: int, rounds: int, say: Cal
         options["avro"] = replace(options["avro"], avro=AvroSchemas(json.dumps(AVRO_WRITE)))
         options["kafka-avro"] = replace(options["kafka-avro"], registry=RegistryOptions((registry.url,)))
         for number in range(rounds + 1):
-            for name in (SPARK, *ENCODERS):
-                source = _source(session, kafka, _topic("flat-json" if name == SPARK else name))
-                run = _spark(source, count) if name == SPARK else _ours(source, options[name], count)
+            for name in ENCODERS:
+                theirs = _spark(_source(session, kafka, _topic("flat-json")), count)
+                ours = _ours(_source(session, kafka, _topic(name)), options[name], count)
                 if number:
-                    say(f"  {name:<12} {run.rate:>9,.0f} messages/s  {run.cpu_per_million:>6.1f} CPU s per million")
-                    runs.setdefault(name, []).append(run)
+                    say(f"  {name:<12} {ours.rate:>9,.0f} messages/s, {ours.rate / theirs.rate:.2f} of from_json beside it")
+                    runs[name].append(Pair(ours, theirs))
     return runs
 
 
@@ -161,4 +171,4 @@ def _spark(source: DataFrame, count: int) -> Run:
     return Run(count, time.monotonic() - began, cpu_spent(before, cpu_times()))
 
 
-__all__ = ["AIMS", "ENCODERS", "SPARK", "measure"]
+__all__ = ["AIMS", "ENCODERS", "Pair", "SPARK", "measure"]

@@ -14,7 +14,7 @@ import pytest
 from checkpoints.layout import read_lane
 from checkpoints.tokens import file_of
 from pipelines.failpoints import VARIABLE
-from pipelines.session import jar_paths
+from pipelines.session import CLASS_ARCHIVE, jar_paths
 from tests.integration.test_run import OUTPUTS, Bench, assert_exact, bench_at, changes_of
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
 from tests.support.flow_process import FlowProcess, ledger_of, run_once
@@ -141,7 +141,8 @@ def test_under_spark_submit_sigterm_lets_the_batch_finish(bench: Bench, tmp_path
     points = Armed(tmp_path / "armed", "fast:after_sink action=sleep seconds=3")
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
     jars = ",".join(map(str, jar_paths()))
-    log = f"-Xss16m -Dlog4j2.configurationFile={(ROOT / 'pipelines' / 'log4j2.xml').as_uri()}"
+    archive = jar_paths()[0].with_name(CLASS_ARCHIVE)
+    log = f"-Xss16m -XX:SharedArchiveFile={archive} -Dlog4j2.configurationFile={(ROOT / 'pipelines' / 'log4j2.xml').as_uri()}"
     launcher = [
         str(submit),
         "--master",

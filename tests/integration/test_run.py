@@ -210,8 +210,8 @@ def test_sigterm_finishes_the_batches_and_a_second_driver_is_refused(bench: Benc
     enough = threading.Event()
 
     def keep_producing() -> None:
-        while not enough.wait(0.05):
-            more = changes_of(bench, len(sent), 50)
+        while not enough.wait(0.2):
+            more = changes_of(bench, len(sent), 40)
             bench.produce(more)
             sent.extend(more)
 

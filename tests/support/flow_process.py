@@ -20,6 +20,9 @@ from tests.support.spark import ROOT
 START_S = 600.0
 """Patience with a JVM on a machine that does other things, too."""
 
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that lives for seconds: neither the optimising compiler nor a parallel collector gives back what it costs."""
+
 Line = dict[str, Any]
 
 
@@ -41,8 +44,7 @@ class FlowProcess:
         self._process = subprocess.Popen(
             [*launcher, "run", str(flow), "--output", "json", *options],
             cwd=ROOT,
-            # As in tests.support.spark: no optimising compiler for a JVM that lives for seconds.
-            env={**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1", **(environment or {})},
+            env={**os.environ, "JAVA_TOOL_OPTIONS": SHORT_LIVED, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""What strikes: each blow falls on a running scenario, waits until it has really fallen, and leaves its evidence."""
+"""Blows that fall on processes of the flow: each waits until it has really fallen, and leaves its evidence."""
 
 import contextlib
 import os
@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from deploy.local.node_info import ask, rows
 from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
 
 LEASE_S = 3.0
+ENDS_WITHIN_S = 60.0
 
 
 class Blow(Protocol):
@@ -72,61 +72,9 @@ class KillWorker:
         since = len(run.fired())
         run.require_driver(f"{self.line} action=kill-worker")
         record = run.await_fired(self.line.split()[0], since)
-        _await_gone(record["pid"])
+        await_gone(record["pid"])
         run.kills += 1
         return record
-
-
-@dataclass(frozen=True)
-class KillServer:
-    """SIGKILL for a server, which comes back with its data after a while. which: broker, source or mirror (nodes)."""
-
-    which: str
-    down_s: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """Which server."""
-        return f"{self.which}, down for {self.down_s:.0f} s"
-
-    def strike(self, run: Running) -> Evidence:
-        """Kill it under load, and wait until it answers again."""
-        run.warm()
-        time.sleep(run.rng.uniform(0.0, 1.5))
-        server = getattr(run.site, self.which)
-        pid = server.process.pid
-        if pid is None or not server.kill():
-            raise DidNotHappen(f"{self.which} did not run")
-        run.kills += 1
-        time.sleep(self.down_s)
-        setattr(run.site, self.which, server.restart())
-        return {"killed": self.which, "pid": pid, "pid_after": getattr(run.site, self.which).process.pid}
-
-
-@dataclass(frozen=True)
-class KillBehind:
-    """SIGKILL for the driver; once it is some seconds behind, SIGKILL for a server, which comes back; then a driver again."""
-
-    which: str
-
-    @property
-    def name(self) -> str:
-        """Which server."""
-        return f"{self.which}, while the flow is behind"
-
-    def strike(self, run: Running) -> Evidence:
-        """Two kills."""
-        first = KillDriver("fast:after_sink").strike(run)
-        time.sleep(3.0)
-        server = getattr(run.site, self.which)
-        if not server.kill():
-            raise DidNotHappen(f"{self.which} did not run")
-        run.kills += 1
-        run.require_driver()
-        time.sleep(1.0)
-        setattr(run.site, self.which, server.restart())
-        run.warm()
-        return {**first, "killed": self.which}
 
 
 @dataclass(frozen=True)
@@ -148,7 +96,7 @@ class FreezeDriver:
         run.require_driver(f"{self.line} action=stop")
         record = run.await_fired(self.line.split()[0], since)
         stopped = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
-        _await_state(stopped, "T")
+        await_state(stopped, "T")
         said = len(driver.lines)
         time.sleep(self.seconds)
         quiet = len(driver.lines) - said
@@ -179,7 +127,7 @@ class ReplaceDriver:
         run.require_driver(f"{self.line} action=stop")
         record = run.await_fired(self.line.split()[0], since)
         pids = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
-        _await_state(pids, "T")
+        await_state(pids, "T")
         time.sleep(LEASE_S + 1.0)
         second = run.start_another()
         second.wait_for(lambda lines: any(line["kind"] == "took_over" for line in lines), "the take-over")
@@ -188,43 +136,13 @@ class ReplaceDriver:
         for pid in reversed(pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-        status = first.wait()
+        try:
+            status = first.wait(ENDS_WITHIN_S)
+        except AssertionError as error:
+            raise DidNotHappen(f"the driver that was replaced goes on\n{error}") from None
         if "E424" not in first.errors or len(first.of_kind("batch")) != said:
             raise DidNotHappen(f"the driver that was replaced ended with status {status}\n{first.transcript()}")
         return {**record, "took_over": second.of_kind("took_over")[0], "status_when_woken": status}
-
-
-@dataclass(frozen=True)
-class NodeFault:
-    """A fault of the mirror's node for some seconds, as `millrace local fault` sets it. order: arguments of the info command."""
-
-    order: str
-    for_s: float = 4.0
-    least: int = 1
-
-    @property
-    def name(self) -> str:
-        """The fault."""
-        return self.order.partition("name=")[2].replace(";", " ")
-
-    def strike(self, run: Running) -> Evidence:
-        """Set the fault, wait until it has fired, take it back."""
-        run.warm()
-        address, fault = run.site.mirror.address, self.order.partition("name=")[2].partition(";")[0]
-        before = _fired(address, fault)
-        ask(address, f"millrace-fault:{self.order}")
-        time.sleep(self.for_s)
-        give_up = time.monotonic() + 60
-        while _fired(address, fault) - before < self.least:
-            if time.monotonic() > give_up:
-                raise DidNotHappen(f"fault {fault} never fired")
-            time.sleep(0.1)
-        ask(address, f"millrace-fault:clear={fault}")
-        return {"fault": self.order, "fired": _fired(address, fault) - before}
-
-
-def _fired(address: str, fault: str) -> int:
-    return sum(int(row["fired"]) for row in rows(ask(address, "millrace-fault:stats")) if row["name"] == fault)
 
 
 def _state(pid: int) -> str:
@@ -234,15 +152,15 @@ def _state(pid: int) -> str:
     return ""
 
 
-def _await_gone(pid: int) -> None:
-    _await(lambda: _state(pid) in ("", "Z"), f"process {pid} lives on")
+def await_gone(pid: int) -> None:
+    await_(lambda: _state(pid) in ("", "Z"), f"process {pid} lives on")
 
 
-def _await_state(pids: list[int], state: str) -> None:
-    _await(lambda: all(_state(pid) == state for pid in pids), f"processes {pids} are not in state {state}")
+def await_state(pids: list[int], state: str) -> None:
+    await_(lambda: all(_state(pid) == state for pid in pids), f"processes {pids} are not in state {state}")
 
 
-def _await(condition: Callable[[], bool], otherwise: str) -> None:
+def await_(condition: Callable[[], bool], otherwise: str) -> None:
     give_up = time.monotonic() + 30
     while not condition():
         if time.monotonic() > give_up:
@@ -251,13 +169,5 @@ def _await(condition: Callable[[], bool], otherwise: str) -> None:
 
 
 __all__ = [
-    "Blow",
-    "FreezeDriver",
-    "KillBehind",
-    "KillDriver",
-    "KillServer",
-    "KillWorker",
-    "LEASE_S",
-    "NodeFault",
-    "ReplaceDriver",
+    *("Blow", "FreezeDriver", "KillDriver", "KillWorker", "LEASE_S", "ReplaceDriver", "await_gone", "await_state"),
 ]

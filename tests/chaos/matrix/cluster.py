@@ -17,17 +17,15 @@ WORKERS = 2
 START_S = 120.0
 EXECUTOR = b"CoarseGrainedExecutorBackend"
 SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-FLOW_LINES = """\
-spark:
-  master: "{master}"
-  conf:
-    spark.executor.memory: 768m
-    spark.executor.cores: "1"
-    spark.executor.extraJavaOptions: "-Xss16m -XX:TieredStopAtLevel=1"
-    spark.executorEnv.PYTHONPATH: "{project}"
-    spark.driver.host: "127.0.0.1"
-    spark.driver.bindAddress: "127.0.0.1"
-"""
+CONF = {
+    "spark.executor.memory": "768m",
+    "spark.executor.cores": "1",
+    "spark.executor.extraJavaOptions": "-Xss16m -XX:TieredStopAtLevel=1",
+    "spark.executorEnv.PYTHONPATH": str(PROJECT),
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+"""What a flow says to Spark to run on the cluster."""
 
 
 class Cluster:
@@ -80,11 +78,6 @@ class Cluster:
         self._processes.append(process.start(name, command, folder, environment=self._environment, cwd=self._folder))
 
 
-def flow_lines(cluster: Cluster) -> str:
-    """What a flow file says to run on the cluster."""
-    return FLOW_LINES.format(master=cluster.master, project=PROJECT)
-
-
 @dataclass(frozen=True)
 class KillExecutor:
     """SIGKILL for one of the executor JVMs, at a moment the seed chooses; the worker starts another."""
@@ -114,4 +107,4 @@ class KillExecutor:
         return {"pid": pid, "executors": before, "executors_after": after}
 
 
-__all__ = ["Cluster", "KillExecutor", "flow_lines"]
+__all__ = ["CONF", "Cluster", "KillExecutor"]

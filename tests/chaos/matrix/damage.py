@@ -113,6 +113,10 @@ class DamagedCheckpoint:
             file.write_bytes(kept[file][: len(kept[file]) // 2])
         before, replayed = _tree(run.site.tables), run.replayed
         refused = run.require_driver()
+        while refused.running and not refused.of_kind("started"):
+            time.sleep(0.1)
+        if refused.running:
+            raise DidNotHappen(f"{self.name}: not refused, the flow runs")
         status = refused.wait()
         run.replayed = replayed  # this start repeats nothing
         found = re.search(r"\[(E\d{3})\]", refused.errors)

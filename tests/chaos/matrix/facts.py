@@ -11,11 +11,12 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from deploy.local.aerospike import Node
 from deploy.simulate.verify import compare as compare_account
 from pipelines.reconcile.compare import Form, compare
 from sinks.aerospike.scan import StoredRecord, scan_partitions
-from tests.chaos.matrix.oracle import Entry, Facts, Letter, Row, parse_message
-from tests.chaos.matrix.site import MIRROR, SOURCE, TOPIC, Site, client_config
+from tests.chaos.matrix.oracle import Counted, Entry, Facts, Letter, Row, parse_message
+from tests.chaos.matrix.site import COUNTS, COUNTS_SET, MIRROR, SOURCE, TOPIC, Site, client_config
 from tests.chaos.matrix.traffic import Traffic
 from tests.support.kafka import read_all
 
@@ -33,8 +34,8 @@ def gather(site: Site, traffic: Traffic) -> Facts:
     ]
     if account.strangers:
         source_differs.append(f"{account.strangers} records in the source that nobody wrote")
-    source = _scanned(site, "source")
-    mirror = _scanned(site, "mirror")
+    source = _scanned(site.source, SOURCE)
+    mirror = _scanned(site.mirror, MIRROR)
     _, findings = compare(source, mirror, TYPED_JSON, time.time(), TOLERANCE_S)
     messages = read_all(site.broker.address, TOPIC, timeout_s=120)
     return Facts(
@@ -43,14 +44,18 @@ def gather(site: Site, traffic: Traffic) -> Facts:
         history=list(_history(site.tables / "history")),
         letters=list(_letters(site.letters)),
         mirror={digest: record.bins.get("rev") for digest, record in mirror.items()},
+        counts={
+            digest: Counted(*(record.bins.get(name) for name in Counted._fields))
+            for digest, record in _scanned(site.mirror, COUNTS).items()
+            if record.set == COUNTS_SET
+        },
         ledger=list(_ledger(site)),
         source_differs=source_differs,
         mirror_differs=[f"{finding.kind.value} {finding.set}/{finding.digest.hex()} {finding.detail}" for finding in findings],
     )
 
 
-def _scanned(site: Site, which: str) -> dict[bytes, StoredRecord]:
-    node, namespace = (site.source, SOURCE) if which == "source" else (site.mirror, MIRROR)
+def _scanned(node: Node, namespace: str) -> dict[bytes, StoredRecord]:
     rows = scan_partitions(client_config(node), namespace, 0, 4096)
     return {row.digest: row for row in rows if row.set != TOMBSTONES}
 

@@ -30,6 +30,15 @@ class Sent(NamedTuple):
     rev: int | None
 
 
+class Counted(NamedTuple):
+    """The counters of one record, as readers see them."""
+
+    n: object
+    sum: object
+    revs: object
+    by: object
+
+
 class Row(NamedTuple):
     """A row of the history."""
 
@@ -67,13 +76,16 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was read. mirror: value of bin `rev` by digest, None where a record has none. bad: values sent."""
+    """Everything that was read. mirror: value of bin `rev` by digest, None where a record has none. counts: counters by the
+    digest of the record they count. bad: values sent.
+    """
 
     sent: Sequence[Sent]
     bad: Sequence[bytes]
     history: Sequence[Row]
     letters: Sequence[Letter]
     mirror: Mapping[bytes, int | None]
+    counts: Mapping[bytes, Counted]
     ledger: Sequence[Entry]
     source_differs: Sequence[str]
     """The account against the source, in words."""
@@ -133,6 +145,7 @@ def judge(facts: Facts) -> Verdict:
     _history(facts, verdict, events)
     _letters(facts, verdict, unreadable)
     _mirror(facts, verdict, events.values())
+    _counts(facts, verdict, events)
     _ledger(facts, verdict, events, unreadable)
     return verdict
 
@@ -191,6 +204,27 @@ def _mirror(facts: Facts, verdict: Verdict, events: Iterable[Sent]) -> None:
             verdict.add("wrong", "records of the mirror in another state than the newest message", [digest.hex()])
 
 
+def _counts(facts: Facts, verdict: Verdict, events: Mapping[Position, Sent]) -> None:
+    """Counters hold every write of the topic once; lists in the order of Kafka, as a record's messages share a partition."""
+    writes: dict[bytes, list[int | None]] = defaultdict(list)
+    for _, message in sorted(events.items()):
+        if message.op == "write" and message.digest is not None:
+            writes[message.digest].append(message.rev)
+    verdict.add("wrong", "counters of records that were never shipped", [d.hex() for d in facts.counts.keys() - writes.keys()])
+    for digest, all_revs in writes.items():
+        revs = [rev for rev in all_revs if rev is not None]
+        due = Counted(len(all_revs), sum(revs), revs, dict(Counter(revs)))
+        if not revs:
+            due = Counted(len(all_revs), None, None, None)
+        found = facts.counts.get(digest, Counted(0, None, None, None))
+        if not isinstance(found.n, int) or found.n == due.n:
+            verdict.add("wrong", "counters that differ from the topic", [f"{digest.hex()}: {found}"] if found != due else [])
+        elif found.n < len(all_revs):
+            verdict.add("lost", "writes that were not counted", [digest.hex()] * (len(all_revs) - found.n))
+        else:
+            verdict.add("doubled", "writes that were counted again", [digest.hex()] * (found.n - len(all_revs)))
+
+
 def _rank(message: Sent) -> tuple[int, int, bool]:
     """Versions in order; generations do not wrap here."""
     return message.lut_ms or 0, message.gen or 0, message.op == "delete"
@@ -201,7 +235,8 @@ def _ledger(facts: Facts, verdict: Verdict, events: Mapping[Position, Sent], unr
     by_output: dict[str, list[Entry]] = defaultdict(list)
     for entry in facts.ledger:
         by_output[entry.output].append(entry)
-    verdict.add("wrong", "outputs without a ledger", sorted({"mirror", "history"} - by_output.keys()))
+    verdict.add("wrong", "outputs without a ledger", sorted({"mirror", "counts", "history"} - by_output.keys()))
+    deletes = sum(message.op == "delete" for message in events.values())
     for output, entries in sorted(by_output.items()):
         entries.sort(key=lambda entry: entry.batch_id)
         ids = [entry.batch_id for entry in entries]
@@ -216,11 +251,11 @@ def _ledger(facts: Facts, verdict: Verdict, events: Mapping[Position, Sent], unr
         verdict.add("wrong", f"batches of {output} that do not begin where the one before ended", broken)
         sums = {
             "messages": (sum(entry.messages for entry in entries), total),
-            "events in": (sum(entry.events_in for entry in entries), total),
+            "events in": (sum(entry.events_in for entry in entries), total - (deletes if output == "counts" else 0)),
             "dead": (sum(entry.dead for entry in entries), len(unreadable)),
         }
-        if output == "history":
-            sums["applied"] = (sum(entry.applied for entry in entries), len(events))
+        if output != "mirror":
+            sums["applied"] = (sum(entry.applied for entry in entries), sums["events in"][1] - len(unreadable))
         verdict.add(
             "wrong",
             f"sums of {output} that are not the topic's",
@@ -228,4 +263,4 @@ def _ledger(facts: Facts, verdict: Verdict, events: Mapping[Position, Sent], unr
         )
 
 
-__all__ = ["Entry", "Facts", "Letter", "Position", "Row", "Sent", "Verdict", "judge", "parse_message"]
+__all__ = ["Counted", "Entry", "Facts", "Letter", "Position", "Row", "Sent", "Verdict", "judge", "parse_message"]

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from deploy.paths import PROJECT
 from tests.chaos.matrix.run import Outcome
-from tests.chaos.matrix.scenarios import SCENARIOS
+from tests.chaos.matrix.scenarios import SCENARIOS, WITHOUT
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
+BEGIN_WITHOUT, END_WITHOUT = "<!-- chaos without: begin -->", "<!-- chaos without: end -->"
 PAGE = PROJECT / "docs" / "guarantees.md"
 COLUMNS = ("scenario", "runs", "kills", "replayed batches", "events", "lost", "doubled", "wrong")
 
@@ -40,9 +41,12 @@ class Results:
         self._file = folder / "results.jsonl"
         self._about = folder / "about.json"
 
-    def begin(self) -> None:
-        """Note once what is tested: commit and date."""
+    def begin(self, *, again: bool = False) -> None:
+        """Note once what is tested: commit and date. again: forget earlier results."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if again:
+            self._file.unlink(missing_ok=True)
+            self._about.unlink(missing_ok=True)
         if not self._about.exists():
             self._about.write_text(json.dumps({"commit": _commit(), "began": datetime.now(UTC).isoformat(timespec="seconds")}))
 
@@ -108,14 +112,40 @@ def markdown(results: Results) -> str:
     return "\n".join(lines)
 
 
-def write_table(results: Results, page: Path = PAGE) -> None:
-    """Put the table between its marks on the page. Raises ValueError when the marks are not there."""
-    text = page.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no {BEGIN} ... {END}")
-    page.write_text(f"{head}{BEGIN}\n{markdown(results)}\n{END}{tail}")
+def markdown_without(results: Results) -> str:
+    """The same for defences that were switched off."""
+    about = results.about()
+    lines = [
+        f"`make chaos WITHOUT=all`, {about['began'][:10]} at commit {about['commit']}:",
+        "",
+        "| switched off | struck | lost | doubled | wrong | else |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+    ]
+    for outcome in results.outcomes():
+        scenario = WITHOUT[outcome.scenario]
+        struck = ", ".join(f"`{blow.name}`" for blow in scenario.blows)
+        shown = " | ".join(f"{number:,}" for number in (outcome.lost, outcome.doubled, outcome.wrong))
+        lines.append(f"| `{scenario.name}`: {scenario.about} | {struck} | {shown} | {outcome.failed.partition(chr(10))[0]} |")
+    return "\n".join(lines)
+
+
+def write_table(results: Results, without: Results | None = None, page: Path = PAGE) -> None:
+    """Put the tables between their marks on the page. without: of defences that were switched off, if there are any.
+
+    Raises ValueError when the marks are not there.
+    """
+    text = _between(page.read_text(), BEGIN, END, markdown(results))
+    if without is not None and without.outcomes():
+        text = _between(text, BEGIN_WITHOUT, END_WITHOUT, markdown_without(without))
+    page.write_text(text)
+
+
+def _between(text: str, begin: str, end: str, content: str) -> str:
+    head, begun, rest = text.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not (begun and ended):
+        raise ValueError(f"no {begin} ... {end}")
+    return f"{head}{begin}\n{content}\n{end}{tail}"
 
 
 def _commit() -> str:
@@ -123,4 +153,4 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-__all__ = ["Results", "Total", "markdown", "totals", "write_table"]
+__all__ = ["Results", "Total", "markdown", "markdown_without", "totals", "write_table"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.failpoints import VARIABLE
-from tests.chaos.matrix.cluster import Cluster, flow_lines
+from tests.chaos.matrix.cluster import CONF, Cluster
 from tests.chaos.matrix.damage import small_disk
 from tests.chaos.matrix.facts import gather
 from tests.chaos.matrix.oracle import judge
@@ -76,8 +76,8 @@ def run_scenario(scenario: Scenario, number: int, seed: int, folder: Path, say: 
                 run.cluster = Cluster(folder / "spark", {VARIABLE: str(site.armed)})
                 disks.callback(run.cluster.stop)
                 run.cluster.start()
-            more = flow_lines(run.cluster) if run.cluster else ""
-            site.write_flow(batch_timeout_s=scenario.batch_timeout_s, more=more + scenario.flow_lines)
+            spark = {"master": run.cluster.master, "conf": CONF} if run.cluster else {}
+            site.write_flow(batch_timeout_s=scenario.batch_timeout_s, more=scenario.flow_lines, **spark)
             traffic.start()
             for place, blow in enumerate(blows, 1):
                 at = time.monotonic()

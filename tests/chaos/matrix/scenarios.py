@@ -2,23 +2,15 @@
 
 from dataclasses import dataclass
 
-from tests.chaos.matrix.blows import (
-    LEASE_S,
-    Blow,
-    FreezeDriver,
-    KillBehind,
-    KillDriver,
-    KillServer,
-    KillWorker,
-    NodeFault,
-    ReplaceDriver,
-)
+from tests.chaos.matrix.blows import LEASE_S, Blow, FreezeDriver, KillDriver, KillWorker, ReplaceDriver
 from tests.chaos.matrix.cluster import KillExecutor
 from tests.chaos.matrix.damage import DamagedCheckpoint, FullDisk, Maintenance
+from tests.chaos.matrix.servers import EmptyNode, FreezeServer, KillBehind, KillServer, NodeFault
 
 BOUNDARIES = (
     *("fast:before_plan", "fast:after_plan", "fast:before_sink", "fast:decode", "fast:before_mirror", "fast:mid_sink events=20"),
-    *("fast:after_mirror", "fast:after_sink", "fast:after_letters", "fast:after_journal", "fast:before_commit"),
+    *("fast:after_mirror", "fast:before_counts", "fast:mid_counts events=20", "fast:after_counts"),
+    *("fast:after_sink", "fast:after_letters", "fast:after_journal", "fast:before_commit"),
     "fast:after_commit",
     *("bulk:before_plan", "bulk:after_plan", "bulk:before_sink", "bulk:decode", "bulk:before_history"),
     *("bulk:mid_history events=20", "bulk:files_history", "bulk:log_history", "bulk:after_history", "bulk:after_sink"),
@@ -26,11 +18,14 @@ BOUNDARIES = (
     *("flow:before_ledger", "flow:mid_ledger", "flow:after_ledger"),
 )
 """Every boundary of a flow with a mirror lane and a history lane. A test holds it against `pipelines.failpoint_names`."""
-IN_WORKERS = ("fast:decode", "fast:mid_sink events=10", "bulk:decode", "bulk:mid_history events=10")
+IN_WORKERS = (
+    *("fast:decode", "fast:mid_mirror events=10", "fast:mid_counts events=10"),
+    *("bulk:decode", "bulk:mid_history events=10"),
+)
 SHORT = (
     *("fast:before_plan", "fast:before_sink", "fast:before_mirror", "fast:mid_sink events=20", "fast:after_mirror"),
-    *("fast:after_journal", "fast:after_commit"),
-    *("bulk:after_plan", "bulk:before_history", "bulk:files_history", "bulk:log_history", "bulk:after_history"),
+    *("fast:after_counts", "fast:after_journal", "fast:after_commit"),
+    *("bulk:after_plan", "bulk:files_history", "bulk:log_history", "bulk:after_history"),
     *(
         "bulk:after_sink",
         "bulk:after_letters",
@@ -94,16 +89,25 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             "broker",
-            "kill -9 of the Kafka broker, back with its data; also while the flow is behind",
-            (KillServer("broker", 1.0), KillServer("broker", 4.0), KillBehind("broker")),
+            "kill -9 of the Kafka broker, back with its data; also while the flow is behind; a leader that does not answer",
+            (KillServer("broker", 1.0), KillServer("broker", 4.0), KillBehind("broker"), FreezeServer("broker", 8.0)),
             times=2,
         ),
         Scenario(
             "node",
-            "kill -9 of the source's and the mirror's node, back with their data",
-            (KillServer("mirror", 0.5), KillServer("mirror", 3.0), KillServer("source", 0.5), KillServer("source", 2.0)),
+            "kill -9 of the source's and the mirror's node, back with their data; a node that does not answer",
+            (
+                *(KillServer("mirror", 0.5), KillServer("mirror", 3.0), KillServer("source", 0.5), KillServer("source", 2.0)),
+                FreezeServer("mirror", 6.0),
+            ),
             times=5,
             batch_timeout_s=10,
+        ),
+        Scenario(
+            "node-emptied",
+            "kill -9 of the mirror's node, back without its data: the flow notices and stops; then it gets its data back",
+            (EmptyNode(),),
+            times=3,
         ),
         Scenario(
             "stopped",
@@ -178,4 +182,22 @@ SCENARIOS: dict[str, Scenario] = {
     )
 }
 
-__all__ = ["BOUNDARIES", "IN_WORKERS", "SCENARIOS", "SHORT", "Scenario"]
+WITHOUT: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("guard", "the mirror's version guard", (KillWorker("fast:mid_mirror events=10"), KillDriver("fast:after_sink"))),
+        Scenario("tombstone", "the mirror's memory of deletes", (KillWorker("fast:decode"), KillDriver("fast:after_sink"))),
+        Scenario("fence", "the fence in each record that is counted", (KillDriver("fast:after_counts"),)),
+        Scenario("transaction", "transaction ids in the history's log", (KillDriver("bulk:after_history"),)),
+        Scenario(
+            "lease",
+            "the lease: a driver that was replaced goes on when it wakes up",
+            (ReplaceDriver("fast:after_sink"),),
+            flow_lines=f"lease: {{expiry_s: {LEASE_S}}}\n",
+        ),
+        Scenario("start", "the guards of a start", (DamagedCheckpoint("bulk", "metadata", "remove"),)),
+    )
+}
+"""By defence: the little that shows what it is for, once it is switched off."""
+
+__all__ = ["BOUNDARIES", "IN_WORKERS", "SCENARIOS", "SHORT", "Scenario", "WITHOUT"]

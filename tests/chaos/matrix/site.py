@@ -1,12 +1,15 @@
-"""What one scenario strikes at: a broker, a source node that ships to it, a mirror node, and a flow with a mirror and a history.
+"""What one scenario strikes at: a broker, a source node that ships to it, a mirror node, and a flow with a mirror, counters and
+a history.
 
 All of it lives in one folder and belongs to one scenario, so that nothing of an earlier one can hide or cause a fault.
 """
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from deploy.local.aerospike import Node, launch_node
 from deploy.local.kafka import Broker, launch_broker
@@ -16,8 +19,9 @@ from sinks.aerospike.config import ClientConfig
 
 TOPIC = "chaos"
 PARTITIONS = 2
-SOURCE, MIRROR = "payments", "mirror"
-"""Namespaces of the source node and of the mirror node."""
+SOURCE, MIRROR, COUNTS = "payments", "mirror", "counts"
+"""Namespaces: of the source node; and two of the mirror node, of the mirror and of the counters."""
+COUNTS_SET = "by_record"
 FLOW = """\
 name: chaos
 source:
@@ -29,6 +33,18 @@ lanes:
     trigger: {{interval_ms: 100}}
     outputs:
       mirror: {{type: aerospike, hosts: "{mirror_at}", namespace: {mirror}, batch_timeout_s: {batch_timeout_s}}}
+      counts:
+        type: aerospike_counters
+        hosts: "{mirror_at}"
+        namespace: {counts}
+        set: {counts_set}
+        key: {{record: digest}}
+        batch_timeout_s: {batch_timeout_s}
+        bins:
+          n: count
+          sum: {{do: sum, of: rev}}
+          revs: {{do: append, of: rev}}
+          by: {{do: count, by: rev}}
   bulk:
     trigger: {{interval_ms: 300}}
     max_offsets_per_trigger: 20000  # between two kills it does one batch or two: it must catch up with each
@@ -38,7 +54,10 @@ dead_letters: {letters}
 checkpoint: {checkpoint}
 ledger: {tables}/ledger
 restart: {{first_delay_ms: 100, max_delay_ms: 1000}}
+spark: {spark}
 {more}"""
+SPARK_CONF = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+"""Drivers live for seconds here; compiling their plans would take a good part of each life."""
 
 
 class Site:
@@ -71,7 +90,7 @@ class Site:
         """Start the servers and create the topic."""
         kafka, controller, source, mirror = free_ports(4)
         self.broker = launch_broker(self.folder / "kafka", kafka, controller)
-        self.mirror = launch_node(self.folder / "mirror", (f"{MIRROR},nsup-period=1",), mirror)
+        self.mirror = launch_node(self.folder / "mirror", (f"{MIRROR},nsup-period=1", COUNTS), mirror)
         self.mirror.wait_ready()
         self.broker.wait_ready()
         create_topics(self.broker.address, [TOPIC], partitions=PARTITIONS)
@@ -87,8 +106,15 @@ class Site:
             if server is not None:
                 server.stop(5.0)
 
-    def write_flow(self, per_batch: int = 1000, batch_timeout_s: float = 60, more: str = "") -> None:
-        """Write the flow file."""
+    def write_flow(
+        self,
+        per_batch: int = 1000,
+        batch_timeout_s: float = 60,
+        more: str = "",
+        master: str = "local[*]",
+        conf: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write the flow file. more: lines at its end; master, conf: Spark's."""
         self.flow.write_text(
             FLOW.format(
                 kafka=self.broker.address,
@@ -97,10 +123,13 @@ class Site:
                 source=SOURCE,
                 mirror_at=self.mirror.address,
                 mirror=MIRROR,
+                counts=COUNTS,
+                counts_set=COUNTS_SET,
                 batch_timeout_s=batch_timeout_s,
                 tables=self.tables,
                 letters=self.letters,
                 checkpoint=self.checkpoint,
+                spark=json.dumps({"master": master, "conf": SPARK_CONF | dict(conf)}),
                 more=more,
             )
         )
@@ -124,4 +153,4 @@ def site_in(folder: Path, seed: int) -> Iterator[Site]:
         site.stop()
 
 
-__all__ = ["MIRROR", "PARTITIONS", "SOURCE", "Site", "TOPIC", "client_config", "site_in"]
+__all__ = ["COUNTS", "COUNTS_SET", "MIRROR", "PARTITIONS", "SOURCE", "Site", "TOPIC", "client_config", "site_in"]

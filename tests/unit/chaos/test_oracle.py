@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.matrix.oracle import Entry, Facts, Letter, Row, Sent, Verdict, judge, parse_message
+from tests.chaos.matrix.oracle import Counted, Entry, Facts, Letter, Row, Sent, Verdict, judge, parse_message
 from tests.chaos.matrix.results import BEGIN, END, Results, totals, write_table
 from tests.chaos.matrix.run import Outcome
 
@@ -22,9 +22,10 @@ def message(digest: bytes, lut_ms: int, rev: int | None) -> bytes:
     return json.dumps(event).encode()
 
 
-def entry(output: str, batch_id: int, start: int, end: int, dead: int) -> Entry:
+def entry(output: str, batch_id: int, start: int, end: int, dead: int, deletes: int) -> Entry:
     number = end - start
-    return Entry("lane", output, "e", batch_id, number, number, number - dead, 0, 0, dead, {0: start}, {0: end})
+    taken = number - (deletes if output == "counts" else 0)
+    return Entry("lane", output, "e", batch_id, number, taken, taken - dead, 0, 0, dead, {0: start}, {0: end})
 
 
 SENT = tuple(
@@ -47,7 +48,12 @@ GOOD = Facts(
     history=[Row(*sent[:1], sent.digest, sent.op, sent.gen, sent.lut_ms) for sent in SENT if sent.digest and sent.op],
     letters=[Letter((0, 2), None, b"bad-1")],
     mirror={A: 2, C: 4},
-    ledger=[entry(output, *batch) for output in ("mirror", "history") for batch in ((0, 0, 4, 1), (1, 4, 7, 0))],
+    counts={
+        A: Counted(3, 12, [1, 2, 9], {1: 1, 2: 1, 9: 1}),
+        B: Counted(1, 3, [3], {3: 1}),
+        C: Counted(1, 4, [4], {4: 1}),
+    },
+    ledger=[entry(output, *batch) for output in ("mirror", "counts", "history") for batch in ((0, 0, 4, 1, 0), (1, 4, 7, 0, 1))],
     source_differs=[],
     mirror_differs=[],
 )
@@ -57,7 +63,7 @@ def test_what_is_right_passes() -> None:
     assert judge(GOOD) == Verdict()
 
 
-HISTORY, LETTERS, LEDGER = list(GOOD.history), list(GOOD.letters), list(GOOD.ledger)
+HISTORY, LETTERS, LEDGER, COUNTS = list(GOOD.history), list(GOOD.letters), list(GOOD.ledger), dict(GOOD.counts)
 WRONG: dict[str, tuple[Facts, str]] = {
     "an event not in the history": (replace(GOOD, history=HISTORY[1:]), "lost"),
     "an event twice in the history": (replace(GOOD, history=[*HISTORY, HISTORY[2]]), "doubled"),
@@ -74,6 +80,13 @@ WRONG: dict[str, tuple[Facts, str]] = {
     "a deleted record in the mirror": (replace(GOOD, mirror={A: 2, B: 3, C: 4}), "wrong"),
     "an older state in the mirror": (replace(GOOD, mirror={A: 9, C: 4}), "wrong"),
     "a record nobody shipped": (replace(GOOD, mirror={A: 2, C: 4, b"d" * 20: 1}), "wrong"),
+    "a write that was not counted": (replace(GOOD, counts={**COUNTS, A: Counted(2, 3, [1, 2], {1: 1, 2: 1})}), "lost"),
+    "a record that was not counted": (replace(GOOD, counts={A: COUNTS[A], B: COUNTS[B]}), "lost"),
+    "a write that was counted twice": (replace(GOOD, counts={**COUNTS, C: Counted(2, 8, [4, 4], {4: 2})}), "doubled"),
+    "a wrong sum": (replace(GOOD, counts={**COUNTS, A: COUNTS[A]._replace(sum=13)}), "wrong"),
+    "a list in another order": (replace(GOOD, counts={**COUNTS, A: COUNTS[A]._replace(revs=[1, 9, 2])}), "wrong"),
+    "a map with another entry": (replace(GOOD, counts={**COUNTS, A: COUNTS[A]._replace(by={1: 2, 2: 1})}), "wrong"),
+    "a counter of nobody": (replace(GOOD, counts={**COUNTS, b"d" * 20: COUNTS[C]}), "wrong"),
     "a difference to the source": (replace(GOOD, mirror_differs=["bins"]), "wrong"),
     "an acknowledged write not in the source": (replace(GOOD, source_differs=["missing"]), "wrong"),
     "an acknowledged message not in the topic": (replace(GOOD, bad=[b"bad-1", b"bad-2"]), "lost"),
@@ -130,7 +143,7 @@ def test_results_survive_a_torn_line_and_become_a_table(tmp_path: Path) -> None:
     ]
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_table(again, page)
+    write_table(again, page=page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| all | 3 | 9 | 6 | 30 | 1 | 0 | 0 |" in text
