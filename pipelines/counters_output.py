@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -11,8 +11,9 @@ from pyspark.sql import DataFrame
 from checkpoints.lease_check import LeaseCheck
 from pipelines.counters_worker import FOLDED_DDL, REFUSED, Applying, Folding, FoldingAndApplying, refused_in
 from pipelines.failpoints import Victims
-from pipelines.mirror_worker import REPORT_DDL, Report, read_report
+from pipelines.mirror_worker import REPORT_DDL, Report, read_report, seen_by_writers
 from pipelines.outputs import Account
+from pipelines.pressure import Patience, SharedPressure
 from pipelines.worker_errors import workers_errors_raised
 from schemas.errors import ConfigError
 from schemas.xdr.options import DecodeOptions
@@ -33,7 +34,10 @@ class Counting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CountersOutput:
-    """A step of a lane that counts: one Spark action per batch, with a small shuffle when the batch has several partitions."""
+    """A step of a lane that counts: one Spark action per batch, with a small shuffle when the batch has several partitions.
+
+    budget_s: time for one batch in one worker; Patience makes it more. pressure: shared by all outputs to the same cluster.
+    """
 
     counting: Counting
     options: DecodeOptions
@@ -43,6 +47,8 @@ class CountersOutput:
     victims: Victims
     lease: LeaseCheck | None = None
     messages_per_task: int = 5_000
+    pressure: SharedPressure = field(default_factory=SharedPressure)
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def name(self) -> str:
@@ -63,13 +69,17 @@ class CountersOutput:
             self.victims,
         )
         writer = WriterFence(sink.config.writer, turn, fence.batch_id)
-        applying = Applying(pickle.dumps(sink), self.lane, writer, self.budget_s, self.victims, self.lease)
+        budget_s, allowance = self.patience.budget_s(fence, self.budget_s), self.pressure.allowance(self.name)
+        applying = Applying(pickle.dumps(sink), self.lane, writer, budget_s, self.victims, self.lease, allowance)
         with workers_errors_raised():
             if frame.rdd.getNumPartitions() <= 1:
                 said = frame.mapInArrow(FoldingAndApplying(folding, applying), REPORT_DDL).toArrow()
             else:
                 folded = frame.mapInArrow(folding, FOLDED_DDL).repartition("target")
                 said = folded.mapInArrow(applying, REPORT_DDL).toArrow()
+        writers = seen_by_writers(said)
+        self.patience.attempted(writers)
+        pressure = self.pressure.learn(self.name, writers)
         report = self._report(said)
         letters = self._letters(frame, folding, said, report)
         return Account(
@@ -78,7 +88,7 @@ class CountersOutput:
             seconds=time.monotonic() - started,
             lateness=None,
             letters=letters,
-            pressure=None,
+            pressure=pressure,
         )
 
     def _report(self, said: pa.Table) -> Report:

@@ -31,6 +31,7 @@ from sinks.aerospike.fences import WriterFence
 from sinks.aerospike.record_changes import RecordChange, Target
 from sinks.aerospike.values import Unfit
 from sinks.contract import Deadline, Disposition, Outcome
+from sinks.pressure import UNSLOWED, Allowance, Seen
 
 CHANGE, REFUSED = "change", "refused"
 FOLDED = pa.schema([pa.field("target", pa.binary()), *REPORT])
@@ -150,6 +151,7 @@ class Applying:
 
     sink: the pickled AerospikeCounters, kept from batch to batch; budget_s: one deadline for all its calls.
     lease: the driver's, asked before every call: a worker may outlive its driver, or be paused with it.
+    allowance: the share of the usual speed that the flow's writers begin this batch with.
     """
 
     sink: bytes = field(repr=False)
@@ -158,6 +160,7 @@ class Applying:
     budget_s: float
     victims: Victims
     lease: LeaseCheck | None = None
+    allowance: Allowance = UNSLOWED
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Rows of FOLDED in, rows of REPORT out: what passes through, refused changes, errors, a summary of what was done."""
@@ -175,6 +178,8 @@ class Applying:
             if passing:
                 yield _report(passing)
         counts = dict.fromkeys(COUNTS, 0)
+        pace = _sink(self.sink).pace
+        pace.begin(self.allowance)
         try:
             with collector_paused():
                 for change, outcome in self._write(list(changes.values())):
@@ -183,7 +188,7 @@ class Applying:
                         yield _report([(None, REFUSED, pickle.dumps((change.target, outcome.code, outcome.detail)))])
         except MillraceError as error:
             yield _report([(None, ERROR, packed(error))])
-        yield _report([(None, SUMMARY, _summary(counts, None))])
+        yield _report([(None, SUMMARY, _summary(counts, None, pace.seen))])
 
     def _write(self, changes: Sequence[RecordChange]) -> Iterator[tuple[RecordChange, Outcome]]:
         sink, deadline = _sink(self.sink), Deadline.after_s(self.budget_s)
@@ -239,9 +244,9 @@ def _sink(pickled: bytes) -> AerospikeCounters:
     return pickle.loads(pickled)  # type: ignore[no-any-return]  # written by our own driver
 
 
-def _summary(counts: dict[str, int], max_lut_ms: int | None) -> bytes:
-    """Nothing is ever late for a counter."""
-    return json.dumps({**counts, "max_lut_ms": max_lut_ms, "lateness": NOTHING_LATE}).encode()
+def _summary(counts: dict[str, int], max_lut_ms: int | None, seen: Seen | None = None) -> bytes:
+    """Nothing is ever late for a counter. seen: by who has written."""
+    return json.dumps({**counts, "max_lut_ms": max_lut_ms, "lateness": NOTHING_LATE, "seen": seen}).encode()
 
 
 def _rows(rows: Sequence[tuple[bytes | None, str, bytes]]) -> pa.RecordBatch:

@@ -64,7 +64,8 @@ class FlowParts:
                 self._pressures[name] = clusters.setdefault(mirror.config.client, SharedPressure())
                 self.identities[name] = MirrorIdentity(mirror, flow.name, name, flow.checkpoint)
             elif isinstance(options, CounterOptions):
-                self.counters[name] = counting(flow, name, options, adopt=adopt_tables)
+                counters = self.counters[name] = counting(flow, name, options, adopt=adopt_tables)
+                self._pressures[name] = clusters.setdefault(counters.sink.config.client, SharedPressure())
             else:
                 self.histories[name] = DeltaHistory(
                     flow.name, name, options.path, flow.declared_bins(), records=flow.decode_options().records
@@ -179,8 +180,12 @@ class FlowParts:
                 )
             elif isinstance(options, CounterOptions):
                 first = owner and not any(step.keeps_undecoded for step in steps)
-                counters = self.counters[name]
-                steps.append(CountersOutput(counters, reading, lane, options.batch_timeout_s, first, failpoints.victims, lease))
+                steps.append(
+                    CountersOutput(
+                        *(self.counters[name], reading, lane, options.batch_timeout_s, first, failpoints.victims, lease),
+                        pressure=self._pressures[name],
+                    )
+                )
             else:
                 steps.append(HistoryOutput(self.histories[name], reading, lane, failpoints.victims))
         return steps

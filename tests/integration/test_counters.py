@@ -21,6 +21,7 @@ from pipelines.outputs import Account
 from schemas.errors import InDoubt
 from schemas.xdr.options import DecodeOptions, RecordType
 from sinks.aerospike import AerospikeCounters
+from sinks.aerospike.connection import client_for
 from sinks.aerospike.count_plan import CountedBin, CountPlan, KeyRule
 from sinks.aerospike.counter_marks import CounterMark
 from sinks.aerospike.record_changes import Target
@@ -128,6 +129,23 @@ def test_a_batch_that_was_cut_is_finished_by_its_replay_and_only_the_fence_makes
     truth = truth_of(values)
     assert len(truth) == SHOPS
     assert (flow.shown(list(truth)) == truth) is fenced
+
+
+def test_counters_slow_down_with_the_cluster_and_count_the_same(spark: SparkSession, aerospike_node: AerospikeUnderTest) -> None:
+    if aerospike_node.node is None:
+        pytest.skip("a real server cannot be told to refuse")
+    flow = Batches(spark, aerospike_node)
+    values = [change.message()[1] for change in payments(flow.run, 0, 200)]
+    client = client_for(flow.sink.config.client)
+    client.info_all(f"millrace-fault:name=overload;namespace={aerospike_node.namespace};kind=batch;times=3")
+    try:
+        account = flow.batch(0, flow.sink, values, 1)
+    finally:
+        client.info_all("millrace-fault:clear=overload")
+    felt = account.pressure
+    assert felt is not None and felt.refused > 0 and felt.refused == felt.again and felt.smallest < 0.5, felt
+    truth = truth_of(values)
+    assert flow.shown(list(truth)) == truth
 
 
 def test_events_of_a_record_that_cannot_be_changed_are_letters_and_the_others_count(

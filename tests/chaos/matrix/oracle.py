@@ -194,14 +194,18 @@ def _mirror(facts: Facts, verdict: Verdict, events: Iterable[Sent]) -> None:
         if other is None or _rank(message) > _rank(other):
             newest[message.digest] = message
     verdict.add("wrong", "records of the mirror that were never shipped", [d.hex() for d in facts.mirror.keys() - newest.keys()])
+    back, missing, other = [], [], []
     for digest, message in newest.items():
         there = digest in facts.mirror
         if message.op == "delete" and there:
-            verdict.add("wrong", "deleted records in the mirror", [digest.hex()])
+            back.append(digest.hex())
         elif message.op == "write" and not message.expires and not there:
-            verdict.add("lost", "records not in the mirror", [digest.hex()])
+            missing.append(digest.hex())
         elif message.op == "write" and there and facts.mirror[digest] != message.rev:
-            verdict.add("wrong", "records of the mirror in another state than the newest message", [digest.hex()])
+            other.append(digest.hex())
+    verdict.add("wrong", "deleted records in the mirror", back)
+    verdict.add("lost", "records not in the mirror", missing)
+    verdict.add("wrong", "records of the mirror in another state than the newest message", other)
 
 
 def _counts(facts: Facts, verdict: Verdict, events: Mapping[Position, Sent]) -> None:
@@ -211,18 +215,21 @@ def _counts(facts: Facts, verdict: Verdict, events: Mapping[Position, Sent]) -> 
         if message.op == "write" and message.digest is not None:
             writes[message.digest].append(message.rev)
     verdict.add("wrong", "counters of records that were never shipped", [d.hex() for d in facts.counts.keys() - writes.keys()])
+    lost, doubled, wrong = [], [], []
     for digest, all_revs in writes.items():
         revs = [rev for rev in all_revs if rev is not None]
-        due = Counted(len(all_revs), sum(revs), revs, dict(Counter(revs)))
-        if not revs:
-            due = Counted(len(all_revs), None, None, None)
+        number = len(all_revs)
+        due = Counted(number, sum(revs), revs, dict(Counter(revs))) if revs else Counted(number, None, None, None)
         found = facts.counts.get(digest, Counted(0, None, None, None))
-        if not isinstance(found.n, int) or found.n == due.n:
-            verdict.add("wrong", "counters that differ from the topic", [f"{digest.hex()}: {found}"] if found != due else [])
-        elif found.n < len(all_revs):
-            verdict.add("lost", "writes that were not counted", [digest.hex()] * (len(all_revs) - found.n))
+        if not isinstance(found.n, int) or found.n == number:
+            wrong += [f"{digest.hex()}: {found}"] if found != due else []
+        elif found.n < number:
+            lost += [digest.hex()] * (number - found.n)
         else:
-            verdict.add("doubled", "writes that were counted again", [digest.hex()] * (found.n - len(all_revs)))
+            doubled += [digest.hex()] * (found.n - number)
+    verdict.add("lost", "writes that were not counted", lost)
+    verdict.add("doubled", "writes that were counted again", doubled)
+    verdict.add("wrong", "counters that differ from the topic", wrong)
 
 
 def _rank(message: Sent) -> tuple[int, int, bool]:

@@ -77,7 +77,7 @@ def run_scenario(scenario: Scenario, number: int, seed: int, folder: Path, say: 
                 disks.callback(run.cluster.stop)
                 run.cluster.start()
             spark = {"master": run.cluster.master, "conf": CONF} if run.cluster else {}
-            site.write_flow(batch_timeout_s=scenario.batch_timeout_s, more=scenario.flow_lines, **spark)
+            site.write_flow(scenario.per_batch, scenario.batch_timeout_s, more=scenario.flow_lines, **spark)
             traffic.start()
             for place, blow in enumerate(blows, 1):
                 at = time.monotonic()

@@ -44,7 +44,8 @@ class Scenario:
 
     blows: all of them, in an order the seed decides; times: how often each is struck in one run. rate: operations a second.
     small_disk: what lies on a small disk of its own, `checkpoint` or `tables`. cluster: whether Spark is a standalone cluster.
-    flow_lines: more for the flow file.
+    flow_lines: more for the flow file. per_batch: offsets of a batch of the mirror's lane: with few of them disorder reaches over
+    several batches.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Scenario:
     blows: tuple[Blow, ...]
     times: int = 1
     rate: int = 60
+    per_batch: int = 1_000
     small_disk: str = ""
     cluster: bool = False
     flow_lines: str = ""
@@ -185,8 +187,19 @@ SCENARIOS: dict[str, Scenario] = {
 WITHOUT: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
-        Scenario("guard", "the mirror's version guard", (KillWorker("fast:mid_mirror events=10"), KillDriver("fast:after_sink"))),
-        Scenario("tombstone", "the mirror's memory of deletes", (KillWorker("fast:decode"), KillDriver("fast:after_sink"))),
+        Scenario(
+            "guard",
+            "the mirror's version guard",
+            (KillWorker("fast:mid_mirror events=3"), KillDriver("fast:after_sink")),
+            per_batch=20,
+        ),
+        Scenario(
+            "tombstone",
+            "the mirror's memory of deletes",
+            (KillWorker("fast:decode"), KillDriver("fast:after_sink")),
+            rate=100,
+            per_batch=20,
+        ),
         Scenario("fence", "the fence in each record that is counted", (KillDriver("fast:after_counts"),)),
         Scenario("transaction", "transaction ids in the history's log", (KillDriver("bulk:after_history"),)),
         Scenario(
