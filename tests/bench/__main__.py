@@ -156,7 +156,11 @@ def _formats(session: SparkSession, options: argparse.Namespace, kafka: str) -> 
             "cpu_s_per_million": _median(run.cpu_per_million for run in found),
             "ratio": _ratio(found, theirs[name]) if name in theirs else 1.0,
         }
-        for name, found in {formats.SPARK: [run for found in theirs.values() for run in found], **ours}.items()
+        for name, found in {
+            f"{formats.SPARK} of json": theirs["json"],
+            f"{formats.SPARK} of flat-json": [run for name, found in theirs.items() if name != "json" for run in found],
+            **ours,
+        }.items()
     }
 
 

@@ -18,5 +18,5 @@ def test_kills_at_every_kind_of_boundary_leave_no_trace(tmp_path: Path) -> None:
     assert outcome.kills == len(scenario.blows) and outcome.replayed >= 5 and outcome.events > 200, outcome
     worker = [evidence for evidence in outcome.evidence if evidence["action"] == "kill-worker"]
     assert worker and all(evidence["pid"] != evidence["driver"] for evidence in worker)
-    planned = next(evidence for evidence in outcome.evidence if evidence["point"] == "bulk:after_plan")
+    planned = next(evidence for evidence in outcome.evidence if evidence["point"] == "fast:after_plan")
     assert set(planned["offsets"]) - set(planned["commits"]), "struck between plan and commit"

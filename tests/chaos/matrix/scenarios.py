@@ -23,17 +23,10 @@ IN_WORKERS = (
     *("bulk:decode", "bulk:mid_history events=10"),
 )
 SHORT = (
-    *("fast:before_plan", "fast:before_sink", "fast:before_mirror", "fast:mid_sink events=20", "fast:after_mirror"),
-    *("fast:after_counts", "fast:after_journal", "fast:after_commit"),
-    *("bulk:after_plan", "bulk:files_history", "bulk:log_history", "bulk:after_history"),
-    *(
-        "bulk:after_sink",
-        "bulk:after_letters",
-        "bulk:before_commit",
-        "flow:before_ledger",
-        "flow:mid_ledger",
-        "flow:after_ledger",
-    ),
+    *("fast:before_plan", "fast:after_plan", "fast:before_sink", "fast:before_mirror", "fast:mid_sink events=20"),
+    *("fast:after_counts", "fast:after_sink", "fast:after_letters", "fast:after_journal", "fast:before_commit"),
+    *("fast:after_commit", "bulk:files_history", "bulk:log_history", "bulk:after_history"),
+    *("flow:before_ledger", "flow:mid_ledger", "flow:after_ledger"),
 )
 """Every kind of boundary of BOUNDARIES once that is not struck in a worker."""
 
