@@ -39,7 +39,10 @@ FLAT_DDL = (
     "metadata STRUCT<namespace: STRING, `set`: STRING, userKey: BIGINT, digest: STRING, msg: STRING, gen: INT, lut: BIGINT, "
     "exp: BIGINT>, amount BIGINT, balance BIGINT, seq BIGINT, rate DOUBLE, city STRING, note STRING"
 )
-TYPED_DDL = "msg STRING, key ARRAY<STRING>, gen INT, exp BIGINT, lut BIGINT, bins ARRAY<STRUCT<name: STRING, type: STRING, value: STRING>>"
+TYPED_DDL = (
+    "msg STRING, key ARRAY<STRING>, gen INT, exp BIGINT, lut BIGINT, "
+    "bins ARRAY<STRUCT<name: STRING, type: STRING, value: STRING>>"
+)
 SPARK = "from_json"
 _KINDS = {"amount": "long", "balance": "long", "seq": "long", "rate": "double", "city": "string", "note": "string"}
 AVRO_WRITE = {
