@@ -62,13 +62,17 @@ class Proof:
 
 
 class _Known(NamedTuple):
-    """A series as the ledger knows it: when it began, its last account, and the last its transaction tells of."""
+    """A series as the ledger knows it: when it began, its last account, and the last its transaction tells of.
+
+    windows: which stretches of BATCHES_AT_ONCE batches hold accounts, in rising order: a forged number must not cost a walk.
+    """
 
     lane: str
     epoch: str
     began: str
     last: int
     told: int
+    windows: tuple[int, ...]
 
 
 def check_ledger(subject: Subject) -> Proof:
@@ -149,8 +153,8 @@ class _Run:
         """All rows of a series, by batch, so many batches at a time."""
         mine = (pc.field("flow") == self._subject.flow) & (pc.field("lane") == one.lane) & (pc.field("epoch") == one.epoch)
         waiting = self._waiting.get((one.lane, one.epoch), [])
-        for first in range(0, one.last + 1, BATCHES_AT_ONCE):
-            stop = min(one.last + 1, first + BATCHES_AT_ONCE)
+        for window in one.windows:
+            first, stop = window * BATCHES_AT_ONCE, (window + 1) * BATCHES_AT_ONCE
             within = mine & (pc.field("batch_id") >= first) & (pc.field("batch_id") < stop)
             rows = [row for piece in self._subject.ledger.stored(within, LEDGER_COLUMNS) for row in rows_of(piece)]
             there = {(row.batch_id, row.output) for row in rows}
@@ -283,19 +287,21 @@ def _known(
     """Every series there is, by the time it began."""
     last: dict[tuple[str, str], int] = dict.fromkeys(told, -1)
     began: dict[tuple[str, str], str] = {}
+    windows: dict[tuple[str, str], set[int]] = {}
     for piece in subject.ledger.stored(pc.field("flow") == subject.flow, ["lane", "epoch", "batch_id", "committed_at"]):
-        sums = piece.group_by(["lane", "epoch"]).aggregate([("batch_id", "max"), ("committed_at", "min")])
+        piece = piece.append_column("window", pc.divide(piece["batch_id"], BATCHES_AT_ONCE))
+        sums = piece.group_by(["lane", "epoch", "window"]).aggregate([("batch_id", "max"), ("committed_at", "min")])
         for row in sums.to_pylist():
             key, at = (row["lane"], row["epoch"]), row["committed_at_min"].isoformat(timespec="milliseconds")
             last[key] = max(last.get(key, -1), row["batch_id_max"])
+            windows.setdefault(key, set()).add(row["window"])
             began[key] = min(began.get(key, at), at)
     for key, rows in waiting.items():
         for row in rows:
             last[key] = max(last.get(key, -1), row.batch_id)
+            windows.setdefault(key, set()).add(row.batch_id // BATCHES_AT_ONCE)
             began[key] = min(began.get(key, row.committed_at), row.committed_at)
-    found = [
-        _Known(lane, epoch, began.get((lane, epoch), ""), last[lane, epoch], told.get((lane, epoch), -1)) for lane, epoch in last
-    ]
+    found = [_Known(*key, began.get(key, ""), last[key], told.get(key, -1), tuple(sorted(windows.get(key, ())))) for key in last]
     return sorted(found, key=lambda one: (one.began, one.lane, one.epoch))
 
 

@@ -156,20 +156,19 @@ def judge_replays(rows: Sequence[LedgerRow], last: int) -> Iterator[Misfit]:
     A part has accounts of those outputs its letters were for, and no offsets of its own. A part without any is one taken away.
     """
     times = Counter((row.batch_id, row.output) for row in rows)
-    seen: set[int] = set()
+    following = 0
     for row in rows:
-        if row.batch_id not in seen and row.batch_id > len(seen):
-            yield _part_missing(rows[0], len(seen), row.batch_id - 1, row.committed_at)
-            seen.update(range(row.batch_id))
-        seen.add(row.batch_id)
+        if row.batch_id > following:
+            yield _part_missing(rows[0], following, row.batch_id - 1, row.committed_at)
+        following = max(following, row.batch_id + 1)
         if times.pop((row.batch_id, row.output), 0) > 1:
             what = "several accounts of one part"
             yield Misfit(
                 "E411", row.lane, row.output, row.epoch, row.batch_id, row.committed_at, what, "sums count it more than once"
             )
         yield from _unbalanced(row)
-    if rows and last >= len(seen):
-        yield _part_missing(rows[0], len(seen), last, rows[-1].committed_at)
+    if rows and last >= following:
+        yield _part_missing(rows[0], following, last, rows[-1].committed_at)
 
 
 def _part_missing(row: LedgerRow, first: int, last: int, at: str) -> Misfit:

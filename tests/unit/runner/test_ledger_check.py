@@ -76,6 +76,11 @@ DAMAGE: dict[str, tuple[Callable[[LedgerBook], None], tuple[str, str, str, int],
         "batch 3 has no account",
     ),
     "all accounts are gone": (lambda book: book.delete("ledger", "lane = 'fast'"), ("E411", "fast", "", 0), "0 to 3 have no"),
+    "an account has a number beyond all others": (
+        lambda book: book.update("ledger", "lane = 'fast' AND batch_id = 2", batch_id="9000000000000000000"),
+        ("E411", "fast", "", 4),
+        "batches 4 to 8,999,999,999,999,999,999 have no account",
+    ),
     "accounts are there twice": (lambda book: book.double("ledger", 1), ("E411", "bulk", "history", 1), "2 accounts of one"),
     "a count is changed": (
         lambda book: book.update("ledger", "lane = 'fast' AND batch_id = 1", applied="16"),
