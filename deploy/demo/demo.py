@@ -45,8 +45,8 @@ DRAIN_PATIENCE_S = 300.0
 POLL_S = 0.1
 SAY_S, SAY_THE_SAME_S = 5.0, 15.0
 
-SHORT_LIVED = "-XX:TieredStopAtLevel=1"
-"""For JVMs that live for seconds: on two cores the optimising compiler would take more time than its code gives back."""
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For JVMs that live for seconds: on two cores an optimising compiler and a parallel collector would take more than they give."""
 
 Say = Callable[[str], None]
 
@@ -332,4 +332,4 @@ def _working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-__all__ = ["DemoOptions", "DemoResult", "KILL_POINTS", "run_demo", "stack_folder"]
+__all__ = ["DemoOptions", "DemoResult", "KILL_POINTS", "SHORT_LIVED", "run_demo", "stack_folder"]

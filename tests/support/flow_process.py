@@ -13,15 +13,13 @@ from typing import Any, Self
 
 from pyspark.sql import SparkSession
 
+from deploy.demo.demo import SHORT_LIVED
 from pipelines.flow import load_flow
 from pipelines.reconcile.report import Reconciliation, reconcile
 from tests.support.spark import ROOT
 
 START_S = 600.0
 """Patience with a JVM on a machine that does other things, too."""
-
-SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""For a JVM that lives for seconds: neither the optimising compiler nor a parallel collector gives back what it costs."""
 
 Line = dict[str, Any]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from deploy.demo.demo import SHORT_LIVED
 from pipelines.session import build_session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -11,8 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def start_session(scratch: Path) -> SparkSession:
     """local[2] and few shuffle partitions; warehouse and Derby files below `scratch`. End it with `close_session`."""
-    # Tests live for seconds: on two cores the optimising compiler costs more than its code gives back.
-    options = f"-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dderby.system.home={scratch / 'derby'}"
+    options = f"-Xss16m {SHORT_LIVED} -Dderby.system.home={scratch / 'derby'}"
     settings = {
         "spark.sql.shuffle.partitions": "2",
         "spark.default.parallelism": "2",
