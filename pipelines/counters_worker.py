@@ -31,7 +31,7 @@ from sinks.aerospike.fences import WriterFence
 from sinks.aerospike.record_changes import RecordChange, Target
 from sinks.aerospike.values import Unfit
 from sinks.contract import Deadline, Disposition, Outcome
-from sinks.pressure import UNSLOWED, Allowance, Seen
+from sinks.pressure import UNSLOWED, Allowance, Paced, Seen
 
 CHANGE, REFUSED = "change", "refused"
 FOLDED = pa.schema([pa.field("target", pa.binary()), *REPORT])
@@ -178,8 +178,10 @@ class Applying:
             if passing:
                 yield _report(passing)
         counts = dict.fromkeys(COUNTS, 0)
-        pace = _sink(self.sink).pace
-        pace.begin(self.allowance)
+        sink = _sink(self.sink)
+        pace = sink.pace if isinstance(sink, Paced) else None
+        if pace is not None:
+            pace.begin(self.allowance)
         try:
             with collector_paused():
                 for change, outcome in self._write(list(changes.values())):
@@ -188,7 +190,7 @@ class Applying:
                         yield _report([(None, REFUSED, pickle.dumps((change.target, outcome.code, outcome.detail)))])
         except MillraceError as error:
             yield _report([(None, ERROR, packed(error))])
-        yield _report([(None, SUMMARY, _summary(counts, None, pace.seen))])
+        yield _report([(None, SUMMARY, _summary(counts, None, None if pace is None else pace.seen))])
 
     def _write(self, changes: Sequence[RecordChange]) -> Iterator[tuple[RecordChange, Outcome]]:
         sink, deadline = _sink(self.sink), Deadline.after_s(self.budget_s)

@@ -169,6 +169,8 @@ class Failpoints:
             os.kill(os.getpid(), signal.SIGKILL)
         if fired.action == "kill" and self.victims.jvm:
             os.kill(self.victims.jvm, signal.SIGKILL)
+        if fired.action == "kill-python" and self.victims.jvm:
+            os.kill(self.victims.jvm, signal.SIGCONT)  # a watched point has stopped it, and nobody else would wake it
         os.kill(self.victims.driver, signal.SIGKILL)
         time.sleep(60)  # a worker outlives its driver by moments; it must not go on writing as if nothing had happened
 

@@ -33,7 +33,8 @@ class Cluster:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder = folder
-        self._environment = environment
+        home = Path(pyspark.__file__).parent
+        self._environment = {"SPARK_HOME": str(home), "SPARK_SCALA_VERSION": "2.13", "SPARK_LOCAL_IP": "127.0.0.1", **environment}
         self._processes: list[process.Process] = []
         self.master = ""
 

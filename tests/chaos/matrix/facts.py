@@ -25,8 +25,11 @@ TOLERANCE_S = 3.0
 TYPED_JSON = Form(typed=True, declared=None)
 
 
-def gather(site: Site, traffic: Traffic) -> Facts:
-    """All facts, once traffic and drivers have ended and everything is shipped."""
+def gather(site: Site, traffic: Traffic, mirror_held_s: float = 0.0) -> Facts:
+    """All facts, once traffic and drivers have ended and everything is shipped.
+
+    mirror_held_s: so long the mirror's node may have kept a write before it took it up; its times to live count from then.
+    """
     account = compare_account(traffic.client, SOURCE, traffic.account)
     source_differs = list(account.wrong) + traffic.account.contradictions
     source_differs += [
@@ -36,7 +39,7 @@ def gather(site: Site, traffic: Traffic) -> Facts:
         source_differs.append(f"{account.strangers} records in the source that nobody wrote")
     source = _scanned(site.source, SOURCE)
     mirror = _scanned(site.mirror, MIRROR)
-    _, findings = compare(source, mirror, TYPED_JSON, time.time(), TOLERANCE_S)
+    _, findings = compare(source, mirror, TYPED_JSON, time.time(), TOLERANCE_S + mirror_held_s)
     messages = read_all(site.broker.address, TOPIC, timeout_s=120)
     return Facts(
         sent=[parse_message((message.partition, message.offset), message.value) for message in messages],

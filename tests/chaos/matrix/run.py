@@ -86,7 +86,7 @@ def run_scenario(scenario: Scenario, number: int, seed: int, folder: Path, say: 
                 run.evidence.append({"blow": blow.name, "took_s": round(took, 2), **evidence})
                 say(f"{scenario.name} {number}: {place}/{len(blows)} {blow.name}: {took:.1f} s {_shown(evidence)}")
             run.settle()
-            facts = gather(site, traffic)
+            facts = gather(site, traffic, run.mirror_held_s)
             events = len(facts.sent)
             verdict = judge(facts)
             counts = {"lost": verdict.lost, "doubled": verdict.doubled, "wrong": verdict.wrong}

@@ -41,6 +41,7 @@ class Running:
     """The state of one scenario. evidence: one entry per blow; kills: SIGKILLs that really happened.
 
     small, cluster: the scenario's small disk and Spark cluster, if it has them. module: what drivers run.
+    mirror_held_s: the longest time for which the mirror's node was stopped and kept what it was sent.
     replayed: batches that were planned and not committed when a driver or a lane was started again.
     """
 
@@ -53,6 +54,7 @@ class Running:
         self.drivers = 0
         self.kills = 0
         self.replayed = 0
+        self.mirror_held_s = 0.0
         self.evidence: list[Evidence] = []
         self.module: tuple[str, ...] = ("deploy.cli",)
         self.small: Path | None = None

@@ -89,6 +89,8 @@ class FreezeServer:
             raise DidNotHappen(f"{self.which} did not run")
         await_state([pid], "T")
         time.sleep(self.seconds)
+        if self.which == "mirror":
+            run.mirror_held_s = max(run.mirror_held_s, self.seconds)
         said = len(driver.lines)
         server.process.signal(signal.SIGCONT)
         driver.wait_for(lambda lines: any(line["kind"] == "batch" for line in lines[said:]), "a batch after the wake")

@@ -125,6 +125,23 @@ def test_a_file_that_appears_kills_and_the_evidence_shows_the_checkpoint(tmp_pat
     assert '"offsets": ["7", "' + name + '"], "commits": ["7"]' in record
 
 
+def test_a_jvm_that_a_watched_point_has_stopped_outlives_its_python_awake(tmp_path: Path) -> None:
+    jvm = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        (tmp_path / "armed").write_text("fast:after_plan action=kill-python\n")
+        (tmp_path / "lane" / "offsets").mkdir(parents=True)
+        driver = subprocess.Popen(
+            [sys.executable, "-c", WATCHER, str(tmp_path), str(jvm.pid)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+        )
+        assert driver.stdout is not None and driver.stdout.readline() == "ready\n"
+        (tmp_path / "lane" / "offsets" / "8").touch()
+        assert driver.wait(30) == -signal.SIGKILL
+        assert Path(f"/proc/{jvm.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+    finally:
+        jvm.kill()
+        jvm.wait()
+
+
 def test_a_point_armed_later_begins_with_what_is_there_and_the_jvm_goes_on_when_it_does_not_fire(tmp_path: Path) -> None:
     offsets = tmp_path / "offsets"
     offsets.mkdir()
