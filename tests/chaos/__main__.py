@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def _without(options: argparse.Namespace, results: Results) -> int:
-    """Switch each defence off in turn; each must be missed."""
+    """Switch each defence off in turn; the matrix must fail without each."""
     names = list(WITHOUT) if options.without == "all" else [options.without]
     results.begin(again=True)
     for name in names:
@@ -70,12 +70,12 @@ def _without(options: argparse.Namespace, results: Results) -> int:
         results.add(outcome)
         print(_line(outcome), flush=True)
         print(f"without {name}: " + ("NOBODY NOTICED" if outcome.good else "noticed"), flush=True)
-    missed = [outcome.scenario for outcome in results.outcomes() if outcome.good]
+    unnoticed = [outcome.scenario for outcome in results.outcomes() if outcome.good]
     print(
-        f"chaos: {len(names)} defences switched off, {len(names) - len(missed)} missed by the matrix"
-        + (f"; NOT {missed}" if missed else "")
+        f"chaos: {len(names)} defences switched off, {len(names) - len(unnoticed)} noticed"
+        + (f"; NOT {unnoticed}" if unnoticed else "")
     )
-    return 1 if missed else 0
+    return 1 if unnoticed else 0
 
 
 def _options() -> argparse.Namespace:

@@ -95,13 +95,11 @@ class FreezeDriver:
         driver = run.warm()
         run.require_driver(f"{self.line} action=stop")
         record = run.await_fired(self.line.split()[0], since)
-        stopped = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
-        await_state(stopped, "T")
+        stopped = await_stopped(record)
         said = len(driver.lines)
         time.sleep(self.seconds)
         quiet = len(driver.lines) - said
-        for pid in reversed(stopped):
-            os.kill(pid, signal.SIGCONT)
+        wake(stopped)
         driver.wait_for(lambda lines: any(line["kind"] == "batch" for line in lines[said:]), "a batch after the wake")
         return {**record, "stopped_s": self.seconds, "lines_while_stopped": quiet}
 
@@ -126,16 +124,13 @@ class ReplaceDriver:
         first = run.warm()
         run.require_driver(f"{self.line} action=stop")
         record = run.await_fired(self.line.split()[0], since)
-        pids = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
-        await_state(pids, "T")
+        pids = await_stopped(record)
         time.sleep(LEASE_S + 1.0)
         second = run.start_another()
         second.wait_for(lambda lines: any(line["kind"] == "took_over" for line in lines), "the take-over")
         run.warm()
         said = len(first.of_kind("batch"))
-        for pid in reversed(pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        wake(pids)
         try:
             status = first.wait(ENDS_WITHIN_S)
         except AssertionError as error:
@@ -156,6 +151,20 @@ def await_gone(pid: int) -> None:
     await_(lambda: _state(pid) in ("", "Z"), f"process {pid} lives on")
 
 
+def await_stopped(record: Evidence) -> list[int]:
+    """Driver and JVM that a fail point has told to stop, once they stand still."""
+    pids = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
+    await_state(pids, "T")
+    return pids
+
+
+def wake(pids: list[int]) -> None:
+    """SIGCONT, the JVM first; who was killed meanwhile is left alone."""
+    for pid in reversed(pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def await_state(pids: list[int], state: str) -> None:
     await_(lambda: all(_state(pid) == state for pid in pids), f"processes {pids} are not in state {state}")
 
@@ -170,4 +179,5 @@ def await_(condition: Callable[[], bool], otherwise: str) -> None:
 
 __all__ = [
     *("Blow", "FreezeDriver", "KillDriver", "KillWorker", "LEASE_S", "ReplaceDriver", "await_gone", "await_state"),
+    *("await_stopped", "wake"),
 ]

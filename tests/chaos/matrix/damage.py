@@ -113,8 +113,11 @@ class DamagedCheckpoint:
             file.write_bytes(kept[file][: len(kept[file]) // 2])
         before, replayed = _tree(run.site.tables), run.replayed
         refused = run.require_driver()
-        while refused.running and not refused.of_kind("started"):
-            time.sleep(0.1)
+        try:
+            refused.wait_for(lambda lines: any(line["kind"] == "started" for line in lines), "a start or its end")
+        except AssertionError:
+            if refused.running:
+                raise
         if refused.running:
             raise DidNotHappen(f"{self.name}: not refused, the flow runs")
         status = refused.wait()

@@ -1,6 +1,5 @@
 """Blows that fall on servers: killed, stopped for a while, emptied, at fault; each comes back, and leaves its evidence."""
 
-import os
 import re
 import shutil
 import signal
@@ -8,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from deploy.local.node_info import ask, rows
-from tests.chaos.matrix.blows import KillDriver, await_state
+from tests.chaos.matrix.blows import KillDriver, await_state, await_stopped, wake
 from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
 
 REFUSED = (2, 4)
@@ -115,8 +114,7 @@ class EmptyNode:
         driver = run.warm()
         run.require_driver("fast:before_sink action=stop")
         record = run.await_fired("fast:before_sink", since)
-        pids = [record["driver"], *([record["jvm"]] if record["jvm"] else [])]
-        await_state(pids, "T")
+        pids = await_stopped(record)
         node = run.site.mirror
         data, kept = node.data / "data", node.data / "data.kept"
         if not node.kill():
@@ -124,8 +122,7 @@ class EmptyNode:
         run.kills += 1
         data.rename(kept)
         empty = node.restart()
-        for pid in reversed(pids):
-            os.kill(pid, signal.SIGCONT)
+        wake(pids)
         status = driver.wait()
         found = re.search(r"\[(E436|E125)\]", driver.errors)
         run.forget_driver()
