@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pipelines.schema_registry import schema_source
 from pipelines.worker_errors import failing_with_words
 from schemas.events import EVENT_DDL
-from schemas.xdr.columns import DECODED
+from schemas.xdr.columns import DECODED, Apart, apart_column
 from schemas.xdr.options import DecodeOptions
 from schemas.xdr.reader import Reader
 
@@ -76,28 +76,35 @@ def collector_paused() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """The function given to `mapInArrow`. options: pickled DecodeOptions, which may hold secrets."""
+    """The function given to `mapInArrow`.
+
+    options: pickled DecodeOptions, which may hold secrets.
+    apart:   bins that get columns of their own, behind those of DECODED_DDL: for whoever goes on in the same worker.
+    """
 
     options: bytes = field(repr=False)
+    apart: Apart = ()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Messages in, rows of DECODED_DDL out."""
         with failing_with_words(), collector_paused():
             reader = reader_of(self.options)
             for batch in batches:
-                yield _rows(batch, reader)
+                yield _rows(batch, reader, self.apart)
 
 
-def _rows(messages: pa.RecordBatch, reader: Reader) -> pa.RecordBatch:
-    columns, rows, selected = reader.table(messages)
+def _rows(messages: pa.RecordBatch, reader: Reader, apart: Apart) -> pa.RecordBatch:
+    columns, rows, selected = reader.table(messages, apart)
     if rows is not None:
         messages = messages.take(pa.array(rows, pa.int64()))
     dead = pc.is_valid(columns[DECODED.get_field_index("error")])
     given = {name: messages.column(name) for name in MESSAGE}
     given |= {name: pc.if_else(dead, given[name], None) for name in _CONTENT}
     headers = pa.array(map(headers_of, given.pop("headers").to_pylist()), HEADERS)
+    said, bins = columns[: len(DECODED)], columns[len(DECODED) :]
     return pa.RecordBatch.from_arrays(
-        [*given.values(), *columns, headers, pa.array(selected, pa.bool_())], [*given, *DECODED.names, "headers", "selected"]
+        [*given.values(), *said, headers, pa.array(selected, pa.bool_()), *bins],
+        [*given, *DECODED.names, "headers", "selected", *(apart_column(name) for name, _ in apart)],
     )
 
 

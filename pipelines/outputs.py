@@ -150,7 +150,7 @@ class HistoryOutput:
     def apply(self, frame: DataFrame, fence: Fence) -> Account:
         """Append the batch's events. Raises as DeltaHistory.write, and what a worker raised."""
         started = time.monotonic()
-        read: ArrowStep = Decoding(pickle.dumps(self.options))
+        read: ArrowStep = Decoding(pickle.dumps(self.options), self.table.apart)
         if armed_file() is not None:
             read = StruckStep(read, self.lane, self.name, self.victims, fence.batch_id)
         with workers_errors_raised():

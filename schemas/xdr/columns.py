@@ -4,7 +4,7 @@ Column by column, not message by message: a batch of the quick way is flattened 
 the normal form are made type by type.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ from schemas.bins import (
     MAP_KEY_ORDERED,
     MAP_KEY_VALUE_ORDERED,
     NULL_TYPE,
+    BinType,
     GeoJson,
     Hll,
     KeyOrderedMap,
@@ -50,23 +51,51 @@ DECODED = pa.schema(
 """What a message says, as the columns of `schemas.events.EVENT_DDL` from `element` on."""
 
 Columns = list[pa.Array]
-"""The columns of DECODED, in its order."""
+"""The columns of DECODED, in its order; after them those of the bins that are taken apart."""
+
+_APART: dict[BinType, tuple[type, pa.DataType]] = {
+    BinType.INT: (int, pa.int64()),
+    BinType.FLOAT: (float, pa.float64()),
+    BinType.STR: (str, _TEXT),
+    BinType.BOOL: (bool, pa.bool_()),
+    BinType.BLOB: (bytes, pa.binary()),
+}
+"""Types whose values are a column as they are, by their Python type and the column's."""
 
 
-def ordinary_columns(events: Sequence[Ordinary], elements: Sequence[int]) -> Columns:
+Apart = tuple[tuple[str, BinType], ...]
+"""Bins whose values get columns of their own, by name and type, so that nobody makes texts of them and values of the texts again.
+
+A value is either there or in the column `bins`, never in both: what is of another type stays in `bins`.
+"""
+
+
+def apart_of(types: Mapping[str, BinType]) -> Apart:
+    """Those of the bins that can have columns of their own."""
+    return tuple((name, kind) for name, kind in types.items() if kind in _APART)
+
+
+def apart_column(name: str) -> str:
+    """What the own column of a bin is called; no other column has a colon in its name."""
+    return f"bin:{name}"
+
+
+def ordinary_columns(events: Sequence[Ordinary], elements: Sequence[int], apart: Apart = ()) -> Columns:
     """Messages that went the quick way; `elements`: the place of each in a message that holds several."""
     given = zip(*events, strict=True) if events else iter([()] * len(Ordinary._fields))
     namespace, set_name, digest, key, op, gen, lut_ms, exp_s, bins, durable = (list(column) for column in given)
+    columns, left = _taken_apart(bins, apart)
     return [
         *_plain(element=elements, namespace=namespace, set=set_name, digest=digest),
         _pair(("type", [_KEY_TYPES[type(one)] for one in key]), ("value", [_key_text(one) for one in key])),
         *_plain(op=op, durable=durable, gen=gen, lut_ms=lut_ms, exp_s=exp_s),
-        _bins(bins, [one == DELETE for one in op]),
+        _bins(left, [one == DELETE for one in op]),
         pa.nulls(len(events)).cast(DECODED.field("error").type),
+        *columns,
     ]
 
 
-def normal_form_columns(readings: Sequence[Read], elements: Sequence[int]) -> Columns:
+def normal_form_columns(readings: Sequence[Read], elements: Sequence[int], apart: Apart = ()) -> Columns:
     """Messages in the normal form; `elements` as in `ordinary_columns`."""
     said = [read.metadata for read in readings]
     keys = [one.user_key or (None, None) for one in said]
@@ -94,7 +123,28 @@ def normal_form_columns(readings: Sequence[Read], elements: Sequence[int]) -> Co
             [read.bins is None for read in readings],
         ),
         _pair(("code", [code for code, _ in errors]), ("detail", [detail for _, detail in errors])),
+        *(pa.nulls(len(readings), _APART[kind][1]) for _, kind in apart),
     ]
+
+
+def _taken_apart(bins: Sequence[dict[str, Any]], apart: Apart) -> tuple[Columns, Sequence[dict[str, Any]]]:
+    """The bins' own columns, null where a row has no such bin, and of each row the bins that are left."""
+    columns: Columns = []
+    held, whole = 0, set()
+    for name, kind in apart:
+        python, arrow = _APART[kind]
+        values = [row.get(name) for row in bins]
+        fits = {python, type(None)}.issuperset(map(type, values))
+        columns.append(pa.array(values, arrow) if fits else pa.nulls(len(bins), arrow))
+        if fits:
+            held += len(bins) - columns[-1].null_count
+            whole.add(name)
+    if not whole:
+        return columns, bins
+    if held == sum(map(len, bins)):
+        return columns, [{}] * len(bins)
+    # A null that is said stays: it deletes the bin.
+    return columns, [{name: value for name, value in row.items() if value is None or name not in whole} for row in bins]
 
 
 def _bins(bins: Sequence[dict[str, Any]], absent: Sequence[bool]) -> pa.Array:
@@ -186,4 +236,4 @@ _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
 _CODES = {kind: code for code, (kind, _, _) in enumerate(_KINDS)}
 _KIND_NAMES = pa.array([name for _, name, _ in _KINDS], _TEXT)
 
-__all__ = ["Columns", "DECODED", "normal_form_columns", "ordinary_columns"]
+__all__ = ["Apart", "Columns", "DECODED", "apart_column", "apart_of", "normal_form_columns", "ordinary_columns"]

@@ -17,7 +17,7 @@ from schemas.events import ChangeEvent
 from schemas.xdr.arrow import Rejection, events_from_arrow
 from schemas.xdr.auto import Auto
 from schemas.xdr.avro import Avro, quick_avro
-from schemas.xdr.columns import DECODED, normal_form_columns, ordinary_columns
+from schemas.xdr.columns import DECODED, Apart, normal_form_columns, ordinary_columns
 from schemas.xdr.flat_json import FlatJson
 from schemas.xdr.kafka_avro import kafka_avro
 from schemas.xdr.message_pack import MessagePack
@@ -114,7 +114,7 @@ class Events(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A batch in the normal form: the columns of DECODED.
+    """A batch in the normal form: the columns of DECODED, and of the bins that are taken apart.
 
     rows:  of each row its message's place in the batch; None: they are the messages, one by one.
     taken: whether the row's record is taken (always, when it cannot be read).
@@ -230,7 +230,7 @@ class Reader:
         rejections.sort(key=lambda found: (found.row, found.element))
         return Events([event for _, event in placed], [row for (row, _), _ in placed], unselected, rejections)
 
-    def table(self, messages: pa.RecordBatch | pa.Table) -> Table:
+    def table(self, messages: pa.RecordBatch | pa.Table, apart: Apart = ()) -> Table:
         """The messages, columns key and value, in the normal form. One that is not taken is without its bins."""
         quick, rules_of = self._whole, self._rules_of
         values = messages.column("value").to_pylist()
@@ -250,7 +250,7 @@ class Reader:
             rows.append(row)
             taken.append(rules is not None)
         if not odd:
-            return Table(ordinary_columns(events, [0] * len(events)), None, taken)
+            return Table(ordinary_columns(events, [0] * len(events), apart), None, taken)
         elements = [0] * len(events)
         late: list[_Odd] = []
         late_taken: list[bool] = []
@@ -263,8 +263,8 @@ class Reader:
             else:
                 late.append(one if one.taken else one._replace(reading=one.reading._replace(bins=None)))
                 late_taken.append(one.taken)
-        columns = ordinary_columns(events, elements)
-        others = normal_form_columns([one.reading for one in late], [one.element for one in late])
+        columns = ordinary_columns(events, elements, apart)
+        others = normal_form_columns([one.reading for one in late], [one.element for one in late], apart)
         rows += [one.row for one in late]
         order = np.lexsort((elements + [one.element for one in late], rows))
         both = [pa.concat_arrays(pair).take(pa.array(order)) for pair in zip(columns, others, strict=True)]

@@ -8,13 +8,15 @@ driver's Spark alone, or under the lock of its path, which on a local disk other
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, RemoveAction
 from pyspark.sql import DataFrame
 
 from schemas.errors import Retryable
-from sinks.delta.table import said
+from sinks.delta.table import open_table, said
 from sinks.delta.table_lock import path_lock
-from sinks.delta.transactions import Txn
+from sinks.delta.transactions import Txn, version_in
 
+_PLAIN_WRITER = 2
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModificationException")
 
 
@@ -56,4 +58,45 @@ def append_rows(rows: pa.Table, table: DeltaTable, txn: Txn, *, grow: bool = Fal
         raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=table.table_uri) from error
 
 
-__all__ = ["append_frame", "append_rows", "path_lock"]
+def takes_files(path: str, table: DeltaTable) -> bool:
+    """Whether `append_files` may be used: on a disk, and while nothing is asked of writers but to append.
+
+    Column mapping, constraints, change feeds and whatever else came later is Spark's to know (delta: PROTOCOL.md, "Writer Version
+    Requirements"): such a table is written by `append_frame`.
+    """
+    plain = table.protocol().min_writer_version <= _PLAIN_WRITER and "delta.invariants" not in table.schema().to_json()
+    return "://" not in path and plain
+
+
+def append_files(files: pa.Table, path: str, txn: Txn) -> bool:
+    """Append data files that are there (rows of `sinks.delta.data_files.FILE_DDL`) in one commit that carries `txn`.
+
+    Answers False, and appends nothing, when the table holds that version already. As in `append_rows`, a commit is refused when
+    another driver has written under the application id since the table was looked at.
+    Raises Retryable E230 when the commit failed or was refused, or the table asks more of writers than it did.
+    """
+    table = open_table(path)
+    stored = version_in(table, txn.app_id)
+    if stored is not None and stored >= txn.version:
+        return False
+    if not takes_files(path, table):
+        raise Retryable("E230", "the table's features were changed during the batch", path=path)
+    (partition,) = table.metadata().partition_columns
+    added: list[AddAction | RemoveAction] = [
+        AddAction(file["path"], file["size_bytes"], {partition: file["partition"]}, file["modified_ms"], True, file["stats"])
+        for file in files.to_pylist()
+    ]
+    try:
+        table.create_write_transaction(
+            added,
+            "append",
+            table.schema(),
+            partition,
+            commit_properties=CommitProperties(app_transactions=[txn.for_delta_rs()]),
+        )
+    except (DeltaError, OSError) as error:
+        raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=path) from error
+    return True
+
+
+__all__ = ["append_files", "append_frame", "append_rows", "path_lock", "takes_files"]

@@ -16,13 +16,15 @@ from pyspark.sql import functions as F
 from schemas.bins import BinType
 from schemas.errors import Terminal
 from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, RESCUED, bin_columns, history_ddl
+from schemas.xdr.columns import Apart, apart_of
 from schemas.xdr.options import RecordType
 from sinks.contract import Fence
-from sinks.delta.append import append_frame, path_lock
+from sinks.delta.append import append_files, append_frame, path_lock, takes_files
 from sinks.delta.counts import NOTHING, BatchCounts, Tallies, taken, tallies
+from sinks.delta.data_files import FILE_DDL, DataFiles
 from sinks.delta.history_columns import ArrowStep, HistoryRows
 from sinks.delta.new_bins import ADDED_BY_COLUMN, BinRules, new_bins_in, rules_of
-from sinks.delta.table import TableContract, create_if_absent, require_contract, struct_fields, table_path
+from sinks.delta.table import TableContract, create_if_absent, open_table, require_contract, struct_fields, table_path
 from sinks.delta.transactions import Txn, output_txn, stored_version
 
 _PLACE = ("topic", "partition", "offset", "element")
@@ -56,6 +58,7 @@ class DeltaHistory:
         self._storage_options = dict(storage_options or {})
         self._held: dict[str, int] = {}
         self._grow = False
+        self._takes_files: bool | None = None
         self._tallies: tuple[str, Tallies] | None = None
 
     @property
@@ -73,6 +76,11 @@ class DeltaHistory:
     def columns(self) -> dict[str, BinType] | None:
         """Declared bins, and those that have a column without being declared; None for schemaless."""
         return None if self.declared is None else {**self.declared, **self.added}
+
+    @property
+    def apart(self) -> Apart:
+        """Bins that `write` takes as columns of their own, too, beside the normal form: it costs less."""
+        return apart_of(bin_columns(self.columns or {}).typed)
 
     @property
     def rules(self) -> BinRules:
@@ -130,10 +138,13 @@ class DeltaHistory:
     def _appended(self, frame: DataFrame, fence: Fence, read: ArrowStep | None, txn: Txn) -> BatchCounts | None:
         """Append the batch, in one commit with the columns that new bins get. None when Delta did nothing."""
         while True:
-            events, held = self._counted(frame, fence, read, adding=True)
+            rows, held = self._counted(frame, fence, read, adding=True)
             try:
-                with path_lock(self.path):  # a replay of dead letters may append from another process
-                    append_frame(events, self.path, txn, grow=self._grow)
+                if self._grow or not self._written_by_workers():
+                    with path_lock(self.path):  # a replay of dead letters may append from another process
+                        append_frame(self._events(frame, rows), self.path, txn, grow=self._grow)
+                elif not self._files_appended(frame, rows, txn):
+                    return None
             except Exception as failure:  # Spark's error has the worker's text in it, and no type of its own
                 new = {name: kind for name, kind in new_bins_in(failure).items() if name not in (self.columns or {})}
                 if not new:
@@ -143,32 +154,44 @@ class DeltaHistory:
                 continue
             return held()
 
-    def _events(
-        self,
-        frame: DataFrame,
-        fence: Fence,
-        read: ArrowStep | None,
-        tallies: Tallies | None = None,
-        name: str = "",
-        *,
-        adding: bool = False,
-    ) -> DataFrame:
-        """The batch's events as rows of the table. adding: an action on them fails for new bins that are to get a column."""
+    def _written_by_workers(self) -> bool:
+        """Whether the table is one that workers may write data files of. Asked of it once per start and after a failure."""
+        if self._takes_files is None:
+            self._takes_files = takes_files(self.path, open_table(self.path, self._storage_options))
+        return self._takes_files
+
+    def _files_appended(self, frame: DataFrame, rows: HistoryRows, txn: Txn) -> bool:
+        """Have the workers write the batch, then commit it. False when the table held it already."""
+        stats = tuple(name.strip("`") for name in HISTORY_STATS_COLUMNS.split(","))
+        files = frame.mapInArrow(DataFiles(rows, self.path, PARTITION_COLUMN, stats), FILE_DDL).toArrow()
+        takes, self._takes_files = self._takes_files, None
+        with path_lock(self.path):
+            appended = append_files(files, self.path, txn)
+        self._takes_files = takes
+        return appended
+
+    def _events(self, frame: DataFrame, rows: HistoryRows) -> DataFrame:
+        """The batch's events as rows of the table."""
+        return frame.mapInArrow(rows, history_ddl(self.columns))
+
+    def _rows(
+        self, fence: Fence, read: ArrowStep | None, tallies: Tallies | None = None, name: str = "", *, adding: bool = False
+    ) -> HistoryRows:
+        """What makes rows of the batch. adding: it fails for new bins that are to get a column."""
         origin = {"flow": self.flow, "output": self.name, "epoch": fence.epoch, "batch_id": fence.batch_id}
         rules = self.rules if adding else self.rules.without_adding()
-        rows = HistoryRows(self.columns, origin, read, tallies, name, rules)
-        return frame.mapInArrow(rows, history_ddl(self.columns))
+        return HistoryRows(self.columns, origin, read, tallies, name, rules)
 
     def _counted(
         self, frame: DataFrame, fence: Fence, read: ArrowStep | None, *, adding: bool = False
-    ) -> tuple[DataFrame, Callable[[], BatchCounts | None]]:
-        """The batch's events, and a function that says after an action on them what the batch held; None when none was needed."""
+    ) -> tuple[HistoryRows, Callable[[], BatchCounts | None]]:
+        """As `_rows`, and a function that says after an action on them what the batch held; None when none was needed."""
         application = frame.sparkSession.sparkContext.applicationId
         if self._tallies is None or self._tallies[0] != application:
             self._tallies = application, tallies(frame.sparkSession)
         held, name = self._tallies[1], uuid4().hex
         held.value.clear()  # of a write that failed
-        return self._events(frame, fence, read, held, name, adding=adding), lambda: taken(held, name)
+        return self._rows(fence, read, held, name, adding=adding), lambda: taken(held, name)
 
     def _newest(self, txn: Txn) -> int:
         """The last batch of this checkpoint in the table, -1 for none. Asked of the table once per start and after a failure."""
@@ -187,8 +210,8 @@ class DeltaHistory:
                 output=self.name,
                 epoch=fence.epoch,
             )
-        events, held = self._counted(frame, fence, read)
-        events.count()
+        rows, held = self._counted(frame, fence, read)
+        self._events(frame, rows).count()
         counts = held() or NOTHING
         there = frame.sparkSession.read.format("delta").load(self.path)
         there = there.filter(
@@ -199,7 +222,8 @@ class DeltaHistory:
         ).select(*_PLACE)
         rows_there = there.count()
         if rows_there < counts.applied:
-            missing = self._events(frame, fence, read).join(there, list(_PLACE), "left_anti")
+            events = self._events(frame, self._rows(fence, read))
+            missing = events.join(there, list(_PLACE), "left_anti")
             # An id of its own, since the batch's is spent; the rows held so far grow with every mending, so a repeat is skipped.
             mending = Txn(f"{txn.app_id}/mended/{fence.batch_id}", rows_there)
             with path_lock(self.path):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from schemas.bins import LIST_ORDERED, MAP_KEY_ORDERED, MAP_KEY_VALUE_ORDERED, BinType
 from schemas.tables import PARTITION_COLUMN, bin_columns, history_ddl
+from schemas.xdr.columns import apart_column
 from sinks.delta.counts import NOTHING, Tallies, events_among
 from sinks.delta.ddl import delta_schema
 from sinks.delta.new_bins import MOST_ADDED, NO_RULES, BinRules, NewBins, may_be_column
@@ -79,7 +80,7 @@ class HistoryRows:
         if self.declared is None:
             columns["bins"] = bins.as_map(bins.present)
         else:
-            cells, held = _typed(bins, bin_columns(self.declared).typed, schema, self.rules)
+            cells, held = _typed(events, bins, bin_columns(self.declared).typed, schema, self.rules)
             columns |= cells
             if self.rules.adding and len(self.rules.added) < MOST_ADDED and not held.all():
                 self._find_new(events, bins, held, new)
@@ -148,10 +149,11 @@ class _Bins:
 
 
 def _typed(
-    bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema, rules: BinRules
+    events: pa.RecordBatch, bins: _Bins, typed: Mapping[str, BinType], schema: pa.Schema, rules: BinRules
 ) -> tuple[dict[str, Any], npt.NDArray[np.bool_]]:
     """Declared bins into typed columns; whatever such a column cannot hold stays where it is, in `_rescued`.
 
+    Values that come as columns of their own (`schemas.xdr.columns.Apart`) stay as they are; the others are entries of `bins`.
     Answers the columns, and of each entry whether a typed column holds it.
     """
     names, kinds = bins.names, bins.kinds
@@ -173,9 +175,15 @@ def _typed(
         held[places[fit]] = True
         if len(fitting) > 1:
             finer[places[fit & other]] = True
-        at = np.full(len(bins.present), -1)
-        at[bins.row[places]] = np.arange(len(places))
-        cells.append(values.take(pa.array(at, pa.int64(), mask=at < 0)))
+        apart = apart_column(name) in events.schema.names
+        if len(places) or not apart:
+            at = np.full(len(bins.present), -1)
+            at[bins.row[places]] = np.arange(len(places))
+            values = values.take(pa.array(at, pa.int64(), mask=at < 0))
+        if apart:
+            column = events.column(apart_column(name))
+            values = pc.coalesce(column, values) if len(places) else column
+        cells.append(values)
     columns = {"_rescued": bins.as_map(bins.rows_of(~held), ~held), "bin_types": bins.types_as_map(finer)}
     if typed:
         fields = list(schema.field("bins").type)
