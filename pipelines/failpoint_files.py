@@ -1,4 +1,4 @@
-"""Fail points between two files that Spark or Delta write: a thread looks at the folder and strikes when the file appears.
+"""Fail points between two files that Spark writes: a thread looks at the folder and strikes when the file appears.
 
 There is no place of ours inside Spark between the plan of a batch and the batch, or between the batch and its commit. So the
 thread stops the JVM as soon as it sees the file, writes down what lies in the checkpoint, and only then deals the blow: what the
@@ -24,7 +24,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Files that strike when they appear: names in `folder` that match `pattern` as a whole. below: in its folders, too.
+    """Files that strike when they appear: names in `folder` that match `pattern` as a whole.
 
     checkpoint: the lane's, whose `offsets` and `commits` evidence shows.
     """
@@ -32,15 +32,11 @@ class Watched:
     folder: Path
     pattern: str
     checkpoint: Path
-    below: bool = False
 
     def names(self) -> set[str]:
-        """Paths of the files there now, relative to the folder."""
+        """Names of the files there now."""
         wanted = re.compile(self.pattern)
-        folders = [""]
-        if self.below:
-            folders += [name for name in _listed(self.folder) if "=" in name]  # a Delta table's partitions: lut_date=...
-        return {str(Path(folder, name)) for folder in folders for name in _listed(self.folder / folder) if wanted.fullmatch(name)}
+        return {name for name in _listed(self.folder) if wanted.fullmatch(name)}
 
 
 class FileWatch:

@@ -20,7 +20,7 @@ FLOW = "flow"
 class Point(NamedTuple):
     """One kind of fail point. name: as after the colon, OUTPUT standing for an output's name. where: driver, worker or watched.
 
-    watched: seen by a thread that looks at files, since Spark and Delta offer no place to stop inside; local disks only.
+    watched: seen by a thread that looks at files, since Spark offers no place to stop inside; local disks only.
     """
 
     name: str
@@ -47,8 +47,10 @@ OF_AN_OUTPUT = (
     Point("after_OUTPUT", "driver", "this output has the batch"),
 )
 OF_A_HISTORY = (
-    Point("files_OUTPUT", "watched", "a data file of the batch lies in the table's folder; the table's log does not name it"),
-    Point("log_OUTPUT", "watched", "the table's log has the commit; the driver has not been told"),
+    Point(
+        "files_OUTPUT", "driver", "the batch's data files lie in the table's folder; the log names none (not where Spark writes)"
+    ),
+    Point("log_OUTPUT", "driver", "the table's log has the commit; nothing was counted yet"),
 )
 OF_THE_FLOW = (
     Point("before_ledger", "driver", "accounts wait in the journal, the ledger table has none of them"),
@@ -83,16 +85,11 @@ def require_known(armed: Path | None, flow: Flow) -> None:
 def watched_by(flow: Flow) -> dict[str, Watched]:
     """What a thread has to look at for the points that are seen by their files."""
     found: dict[str, Watched] = {}
-    for lane, options in flow.lanes.items():
+    for lane in flow.lanes:
         checkpoint = Path(normal(flow.lane_checkpoint(lane)))
         for log, when in (("offsets", "plan"), ("commits", "commit")):
             found[f"{lane}:before_{when}"] = Watched(checkpoint / log, r"\.\d+\..*\.tmp", checkpoint)
             found[f"{lane}:after_{when}"] = Watched(checkpoint / log, r"\d+", checkpoint)
-        for name, output in options.outputs.items():
-            if isinstance(output, DeltaHistory):
-                table = Path(normal(output.path))
-                found[f"{lane}:files_{name}"] = Watched(table, r"part-.*\.parquet", checkpoint, below=True)
-                found[f"{lane}:log_{name}"] = Watched(table / "_delta_log", r"\d{20}\.json", checkpoint)
     return found
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from checkpoints.lease_check import LeaseCheck
 from pipelines.decoding import Decoding
 from pipelines.failpoint_rows import StruckStep
-from pipelines.failpoints import Victims, armed_file
+from pipelines.failpoints import Failpoints, Victims
 from pipelines.mirror_worker import REPORT_DDL, MirrorWorker, read_report, seen_by_writers
 from pipelines.pressure import Patience, Pressure, SharedPressure
 from pipelines.worker_errors import workers_errors_raised
@@ -133,12 +133,12 @@ class MirrorOutput:
 
 @dataclass(frozen=True, slots=True)
 class HistoryOutput:
-    """A Delta history: one Spark action per batch, counted in the same pass. lane, victims: for drills."""
+    """A Delta history: one Spark action per batch, counted in the same pass. lane, failpoints: for drills."""
 
     table: DeltaHistory
     options: DecodeOptions
     lane: str
-    victims: Victims
+    failpoints: Failpoints
     keeps_undecoded: bool = False
     messages_per_task: int = 20_000
 
@@ -151,10 +151,14 @@ class HistoryOutput:
         """Append the batch's events. Raises as DeltaHistory.write, and what a worker raised."""
         started = time.monotonic()
         read: ArrowStep = Decoding(pickle.dumps(self.options), self.table.apart)
-        if armed_file() is not None:
-            read = StruckStep(read, self.lane, self.name, self.victims, fence.batch_id)
+        if self.failpoints.file is not None:
+            read = StruckStep(read, self.lane, self.name, self.failpoints.victims, fence.batch_id)
+
+        def passed(place: str) -> None:
+            self.failpoints.hit(f"{self.lane}:{place}_{self.name}", batch_id=fence.batch_id)
+
         with workers_errors_raised():
-            counts = self.table.write(frame, fence, read)
+            counts = self.table.write(frame, fence, read, passed)
         return Account(
             messages=counts.messages,
             rows=counts.rows_read,

@@ -187,7 +187,7 @@ class FlowParts:
                     )
                 )
             else:
-                steps.append(HistoryOutput(self.histories[name], reading, lane, failpoints.victims))
+                steps.append(HistoryOutput(self.histories[name], reading, lane, failpoints))
         return steps
 
 

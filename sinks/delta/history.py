@@ -113,12 +113,16 @@ class DeltaHistory:
             if name.lower() not in taken_names and kind in ADDED_BY_COLUMN
         }
 
-    def write(self, frame: DataFrame, fence: Fence, read: ArrowStep | None = None) -> BatchCounts:
+    def write(
+        self, frame: DataFrame, fence: Fence, read: ArrowStep | None = None, passed: Callable[[str], None] = lambda place: None
+    ) -> BatchCounts:
         """Append the batch's events, once, and count everything the batch held; one Spark action.
 
         frame:  the whole batch in normal form (`schemas.events`): undecodable rows are counted as dead and not written; with a
                 boolean column `selected`, decoded rows for which it is not true are counted as unselected and not written.
         read:   what makes the normal form of `frame`, when that is something else (Kafka messages): both then happen in one step.
+        passed: told of places on the way, for drills: "files", the data files are there and the log names none of them (not where
+                Spark writes them); "log", the commit is there.
         Replay: the same batch under the same fence changes nothing and counts the same. Should a changed decoder now read rows
                 the first attempt could not, those are appended, so that no event falls between history and dead letters.
         Raises: Terminal E422 when the table holds later batches of this checkpoint; Retryable E230 on a conflict; else what Spark
@@ -128,14 +132,16 @@ class DeltaHistory:
         if self._newest(txn) >= fence.batch_id:
             return self._replayed(frame, fence, read, txn)
         self._held.pop(txn.app_id, None)  # whatever happens below, the table knows better
-        counts = self._appended(frame, fence, read, txn)
+        counts = self._appended(frame, fence, read, txn, passed)
         if counts is None:  # Delta did nothing: someone else wrote this batch meanwhile
             return self._replayed(frame, fence, read, txn)
         self._held[txn.app_id] = fence.batch_id
         self._grow = False
         return counts
 
-    def _appended(self, frame: DataFrame, fence: Fence, read: ArrowStep | None, txn: Txn) -> BatchCounts | None:
+    def _appended(
+        self, frame: DataFrame, fence: Fence, read: ArrowStep | None, txn: Txn, passed: Callable[[str], None]
+    ) -> BatchCounts | None:
         """Append the batch, in one commit with the columns that new bins get. None when Delta did nothing."""
         while True:
             rows, held = self._counted(frame, fence, read, adding=True)
@@ -143,7 +149,7 @@ class DeltaHistory:
                 if self._grow or not self._written_by_workers():
                     with path_lock(self.path):  # a replay of dead letters may append from another process
                         append_frame(self._events(frame, rows), self.path, txn, grow=self._grow)
-                elif not self._files_appended(frame, rows, txn):
+                elif not self._files_appended(frame, rows, txn, lambda: passed("files")):
                     return None
             except Exception as failure:  # Spark's error has the worker's text in it, and no type of its own
                 new = {name: kind for name, kind in new_bins_in(failure).items() if name not in (self.columns or {})}
@@ -152,6 +158,7 @@ class DeltaHistory:
                 self.added |= new
                 self._grow = True
                 continue
+            passed("log")
             return held()
 
     def _written_by_workers(self) -> bool:
@@ -160,10 +167,11 @@ class DeltaHistory:
             self._takes_files = takes_files(self.path, open_table(self.path, self._storage_options))
         return self._takes_files
 
-    def _files_appended(self, frame: DataFrame, rows: HistoryRows, txn: Txn) -> bool:
+    def _files_appended(self, frame: DataFrame, rows: HistoryRows, txn: Txn, written: Callable[[], None]) -> bool:
         """Have the workers write the batch, then commit it. False when the table held it already."""
         stats = tuple(name.strip("`") for name in HISTORY_STATS_COLUMNS.split(","))
         files = frame.mapInArrow(DataFiles(rows, self.path, PARTITION_COLUMN, stats), FILE_DDL).toArrow()
+        written()
         takes, self._takes_files = self._takes_files, None
         with path_lock(self.path):
             appended = append_files(files, self.path, txn)

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pipelines.reconcile.state import bins_in_normal_form
 from schemas.bins import BinType
-from schemas.errors import Terminal
+from schemas.errors import Retryable, Terminal
 from schemas.events import EVENT_DDL
 from schemas.ledger import LEDGER_DDL
 from schemas.tables import DEAD_LETTERS_DDL, history_ddl
@@ -51,9 +51,14 @@ def batch(spark: SparkSession, *changes: dict[str, Any], first: int = 0) -> Data
     return spark.createDataFrame([tuple(row[name] for name in columns) for row in rows], DDL)
 
 
-@pytest.fixture
-def table(spark: SparkSession, tmp_path: Path) -> Iterator[Any]:
-    """Makes history outputs of one table; each call is a driver that started anew."""
+BOTH_WAYS = pytest.mark.parametrize("table", ["by workers", "by Spark"], indirect=True)
+
+
+@pytest.fixture(params=["by workers"])
+def table(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes history outputs of one table; each call is a driver that started anew. By Spark: as where workers may not write."""
+    if request.param == "by Spark":
+        monkeypatch.setattr(history_module, "takes_files", lambda *_: False)
 
     def start(declared: dict[str, BinType] | None = None) -> DeltaHistory:
         history = DeltaHistory("f", "o", str(tmp_path / "history"), declared)
@@ -75,6 +80,7 @@ def test_the_contracts_mean_the_same_to_spark(spark: SparkSession, tmp_path: Pat
     assert spark.read.format("delta").load(str(tmp_path / "t")).schema == spark.createDataFrame([], ddl).schema
 
 
+@BOTH_WAYS
 def test_a_batch_is_written_once_and_counts_the_same_every_time(spark: SparkSession, table: Any) -> None:
     frame = batch(
         spark, {}, DELETE, DEAD, {"selected": False, "lut_ms": LUT + 9}, {"selected": None}, {**DEAD, "selected": False}
@@ -114,7 +120,8 @@ def test_without_a_column_selected_every_event_counts(spark: SparkSession, table
     assert table().write(frame, Fence("e", 0)) == BatchCounts(3, 3, 0, 2, 1, 0, LUT)
 
 
-def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH_WAYS
+def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: Any) -> None:
     class Killed(BaseException):
         pass
 
@@ -123,15 +130,49 @@ def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: 
 
     frame = batch(spark, {}, DEAD)
     history = table()
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(history_module, "taken", kill)
-        history.write(frame, Fence("e", 0))
+    with pytest.raises(Killed):
+        history.write(frame, Fence("e", 0), passed=lambda place: kill() if place == "log" else None)
     assert len(rows_of(spark, history.path)) == 1, "the append must have happened, else this proves nothing"
     for driver in (history, table()):
         assert driver.write(frame, Fence("e", 0)) == BatchCounts(2, 2, 0, 1, 1, 0, LUT, replayed=True)
     assert len(rows_of(spark, history.path)) == 1
 
 
+def test_killed_before_the_commit_when_the_data_files_are_there(spark: SparkSession, table: Any) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(place: str) -> None:
+        if place == "files":
+            raise Killed
+
+    history = table()
+    with pytest.raises(Killed):
+        history.write(batch(spark, {}, DEAD), Fence("e", 0), passed=kill)
+    left = list(Path(history.path).rglob("*.parquet"))
+    assert len(left) == 1 and rows_of(spark, history.path) == []
+    for driver in (history, table()):
+        assert driver.write(batch(spark, {}, DEAD), Fence("e", 0)).applied == 1
+    assert len(rows_of(spark, history.path)) == 1
+
+
+def test_a_table_whose_features_change_is_left_to_spark(spark: SparkSession, table: Any) -> None:
+    """Column mapping: names in the files are others than in the table."""
+    history = table()
+    history.write(batch(spark, {}), Fence("e", 0))
+    spark.sql(
+        f"ALTER TABLE delta.`{history.path}` SET TBLPROPERTIES "
+        "('delta.columnMapping.mode' = 'name', 'delta.minReaderVersion' = '2', 'delta.minWriterVersion' = '5')"
+    )
+    later = batch(spark, {}, first=1)
+    with pytest.raises(Retryable, match=r"E230.*features were changed"):
+        history.write(later, Fence("e", 1))
+    assert history.write(later, Fence("e", 1)).applied == 1, "the next attempt is Spark's"
+    assert table().write(batch(spark, {}, first=2), Fence("e", 2)).applied == 1
+    assert [row.offset for row in rows_of(spark, history.path)] == [0, 1, 2]
+
+
+@BOTH_WAYS
 def test_a_batch_somebody_else_wrote_meanwhile_does_not_hang(
     spark: SparkSession, table: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +245,7 @@ UNREADABLE = [("i", "int", "9223372036854775808"), ("f", "float", "1e999"), ("t"
 FINER = [("l", "list:ordered", "[1]"), ("m", "map:key-value", "{}")]
 
 
+@BOTH_WAYS
 def test_declared_bins_become_columns_and_nothing_else_is_dropped(spark: SparkSession, table: Any) -> None:
     history = table(DECLARED)
     assert set(history.bins_kept_aside) == {"twin", "Twin", "sp ace"}
@@ -242,6 +284,7 @@ def test_only_bins_that_cannot_be_columns(spark: SparkSession, table: Any) -> No
     assert normal_bins(spark, history) == [[("A", "int", "2"), ("a", "int", "1")]]
 
 
+@BOTH_WAYS
 def test_a_newly_declared_bin_becomes_a_column_with_the_next_batch(spark: SparkSession, table: Any) -> None:
     table({"a": BinType.INT}).write(batch(spark, {"bins": [("a", "int", "1"), ("b", "str", "x")]}), Fence("e", 0))
     grown = table({"b": BinType.STR, "a": BinType.INT})

@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from schemas.bins import BinType
 from schemas.events import ChangeEvent
+from schemas.tables import TYPED_COLUMN, bin_columns
 from schemas.xdr import DecodeOptions, RecordType
 from schemas.xdr.arrow import events_from_arrow
-from schemas.xdr.columns import DECODED
+from schemas.xdr.columns import DECODED, apart_column, apart_of
 from schemas.xdr.normal_form import Read
 from schemas.xdr.options import AvroSchemas
 from schemas.xdr.reader import Events, Reader
 from schemas.xdr.schema_source import SchemaSource
+from sinks.delta.history_columns import HistoryRows
 from tests.support.avro_messages import MemorySchemas
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "xdr"
@@ -91,6 +93,7 @@ def read_all_ways(
     columns, rows, taken = reader.table(messages)
     table = pa.Table.from_arrays(columns, schema=DECODED)
     table.validate(full=True)
+    _same_history(reader, messages, readings)
     assert list(zip(rows or range(len(values)), table.column("element").to_pylist(), strict=True)) == placed
     for (place, element), row, reading, take in zip(placed, table.to_pylist(), readings, taken, strict=True):
         said = _row(reading if take else reading._replace(bins=None), element)
@@ -108,6 +111,25 @@ def read_all_ways(
     assert events.total == len(readings)
     assert [event.offset for event in events.events] == events.rows
     return readings, events
+
+
+def _same_history(reader: Reader, messages: pa.Table, readings: Sequence[Read]) -> None:
+    """Assert that bins taken apart come to the same rows of a history; of two types a bin comes with the first is declared."""
+    declared: dict[str, BinType] = {}
+    for name, kind, _ in (entry for reading in readings for entry in reading.bins or ()):
+        if kind in TYPED_COLUMN:
+            declared.setdefault(name, BinType(kind))
+    made = []
+    for apart in ((), apart_of(bin_columns(declared).typed)):
+        columns, rows, _ = reader.table(messages, apart)
+        given = messages if rows is None else messages.take(pa.array(rows, pa.int64()))
+        places = [given.column(name).combine_chunks() for name in ("topic", "partition", "offset")]
+        times = pa.array([0] * len(given), pa.timestamp("us", tz="UTC"))
+        names = ["topic", "partition", "offset", "kafka_timestamp", *DECODED.names, *(apart_column(name) for name, _ in apart)]
+        batch = pa.RecordBatch.from_arrays([*places, times, *columns], names)
+        origin = {"flow": "f", "output": "o", "epoch": "e", "batch_id": 0}
+        made.append([repr(row) for rows in HistoryRows(declared, origin)(iter([batch])) for row in rows.to_pylist()])
+    assert made[0] == made[1]
 
 
 def _row(reading: Read, element: int) -> dict[str, Any]:

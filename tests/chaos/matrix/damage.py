@@ -135,7 +135,7 @@ class DamagedCheckpoint:
 
 @dataclass(frozen=True)
 class Maintenance:
-    """Somebody compacts and vacuums the history again and again, by delta-rs, while the lane appends by Spark. No kill."""
+    """Somebody compacts and vacuums the history again and again while the lane appends. No kill."""
 
     for_s: float
 

@@ -168,15 +168,6 @@ def test_a_point_armed_later_begins_with_what_is_there_and_the_jvm_goes_on_when_
         jvm.wait()
 
 
-def test_new_data_files_are_seen_in_the_partitions_of_a_table(tmp_path: Path) -> None:
-    watched = Watched(tmp_path, r"part-.*\.parquet", tmp_path, below=True)
-    (tmp_path / "lut_date=2026-01-01").mkdir()
-    (tmp_path / "_delta_log").mkdir()
-    (tmp_path / "lut_date=2026-01-01" / "part-1.parquet").touch()
-    (tmp_path / "lut_date=2026-01-01" / ".part-1.parquet.crc").touch()
-    assert watched.names() == {"lut_date=2026-01-01/part-1.parquet"}
-
-
 def test_a_history_is_struck_in_the_middle_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     armed = tmp_path / "armed"
     armed.write_text("bulk:mid_history events=5 action=sleep seconds=0\nbulk:decode action=sleep seconds=0\n")
