@@ -5,6 +5,10 @@ overwrite the other's commit; and Spark looks and renames under a lock of its ow
 driver's Spark alone, or under the lock of its path, which on a local disk other processes see, too (`sinks.delta.table_lock`).
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
@@ -73,7 +77,7 @@ def append_files(files: pa.Table, path: str, txn: Txn) -> bool:
 
     Answers False, and appends nothing, when the table holds that version already. As in `append_rows`, a commit is refused when
     another driver has written under the application id since the table was looked at.
-    Raises Retryable E230 when the commit failed or was refused, or the table asks more of writers than it did.
+    Raises Retryable E230 when a file is not there, the commit failed or was refused, or the table asks more of its writers now.
     """
     table = open_table(path)
     stored = version_in(table, txn.app_id)
@@ -81,6 +85,8 @@ def append_files(files: pa.Table, path: str, txn: Txn) -> bool:
         return False
     if not takes_files(path, table):
         raise Retryable("E230", "the table's features were changed during the batch", path=path)
+    for file in files.to_pylist():
+        _require_whole(path, file)
     (partition,) = table.metadata().partition_columns
     added: list[AddAction | RemoveAction] = [
         AddAction(file["path"], file["size_bytes"], {partition: file["partition"]}, file["modified_ms"], True, file["stats"])
@@ -97,6 +103,22 @@ def append_files(files: pa.Table, path: str, txn: Txn) -> bool:
     except (DeltaError, OSError) as error:
         raise Retryable("E230", f"the table cannot be appended to: {said(error)}", path=path) from error
     return True
+
+
+def _require_whole(path: str, file: Mapping[str, Any]) -> None:
+    """Raise Retryable E230 unless the driver sees the file as its worker left it: a commit must not name what nobody can read."""
+    try:
+        found = (Path(path) / file["path"]).stat().st_size
+    except FileNotFoundError:
+        found = None
+    if found != file["size_bytes"]:
+        raise Retryable(
+            "E230",
+            f"a worker wrote {file['size_bytes']} bytes, and here {'is no such file' if found is None else f'are {found}'}: "
+            "driver and workers must share the table's disk, and no VACUUM may take files that young",
+            path=path,
+            file=file["path"],
+        )
 
 
 __all__ = ["append_files", "append_frame", "append_rows", "path_lock", "takes_files"]

@@ -121,6 +121,20 @@ def test_a_worker_that_fails_takes_its_files_with_it(path: str, monkeypatch: pyt
     assert len(seen) == 1 and not list(Path(path).rglob("*.parquet"))
 
 
+@pytest.mark.parametrize("lost", ["gone", "cut"])
+def test_a_file_the_driver_does_not_see_is_not_committed(path: str, lost: str) -> None:
+    """Workers on another machine's disk, or a VACUUM that takes young files: else the commit would name what nobody can read."""
+    files = written(path, rows(1, 2))
+    file = Path(path) / files.column("path")[1].as_py()
+    if lost == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(Retryable, match=r"E230.*must share the table's disk"):
+        append_files(files, path, TXN)
+    assert DeltaTable(path).version() == 0 and stored(path) == []
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["refused", "would double with a table opened anew"])
 def test_a_driver_paused_between_look_and_commit(path: str, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     """Its replacement writes the batch meanwhile. The second case is the defence switched off."""
