@@ -57,8 +57,8 @@ def added_as(kind: BinType) -> BinType:
 PARTITION_COLUMN = "lut_date"
 """UTC date of `lut_ms`; of `kafka_timestamp` for events without ordering data, so that every event has a date."""
 
-_REFUSED_IN_COLUMN_NAMES = frozenset(" ,;{}()\n\t=")
-"""What Delta refuses in a column name of a table without column mapping (delta: SchemaUtils, checkFieldNames)."""
+_REFUSED_IN_COLUMN_NAMES = frozenset(" ,;{}()\n\t=\0")
+"""What Delta refuses in a column name of a table without column mapping (delta: SchemaUtils), and NUL, as Arrow does."""
 
 
 class BinColumns(NamedTuple):

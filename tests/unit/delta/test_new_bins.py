@@ -64,7 +64,7 @@ def test_only_of_the_record_types_that_want_it() -> None:
     assert wanted({"new": 1}, rules=BinRules()) == {}
 
 
-@pytest.mark.parametrize("name", ["I", "a b", "a=b", "x,y", ""])
+@pytest.mark.parametrize("name", ["I", "a b", "a=b", "x,y", "", "a\0"])
 def test_names_that_cannot_be_columns_are_left(name: str) -> None:
     assert wanted({name: 1}) == {}
 
