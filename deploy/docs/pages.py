@@ -128,7 +128,7 @@ def drills_page() -> str:
         "",
         "`OUTPUT` stands for an output's name. Worker: in a Python worker of Spark, once per partition.",
     ]
-    lines += ["Watched: a thread sees a file of Spark or Delta appear, stops the JVM and strikes; on a local disk only.", ""]
+    lines += ["Watched: a thread sees a file of Spark appear, stops the JVM and strikes; on a local disk only.", ""]
     lines += ["| point | place | what has happened |", "| --- | --- | --- |"]
     kinds = (
         ("LANE", (*OF_A_LANE, *OF_A_RECORD_LANE, *OF_AN_OUTPUT, *OF_A_HISTORY)),

@@ -17,17 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sinks.delta.ddl import delta_schema
+from sinks.delta.history_columns import ArrowStep, Batches
+
 FILE_DDL = "path STRING, size_bytes BIGINT, modified_ms BIGINT, partition STRING, stats STRING"
 """A data file: its path below the table's, its size, its value of the partition column, its statistics as JSON."""
-_FILES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("modified_ms", pa.int64()),
-        ("partition", pa.string()),
-        ("stats", pa.string()),
-    ]
-)
+_FILES: pa.Schema = pa.schema(delta_schema(FILE_DDL).to_arrow())
 MOST_BYTES = 128 << 20
 """Rows a worker holds before it writes them, as Arrow counts them; a tenth of it on the disk."""
 
@@ -42,12 +37,12 @@ class DataFiles:
     stats:     columns whose minima, maxima and nulls the log is to know.
     """
 
-    rows: Any
+    rows: ArrowStep
     folder: str
     partition: str
     stats: tuple[str, ...]
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Batches) -> Batches:
         """A file for each partition, more of them only where there are more than MOST_BYTES."""
         written: list[dict[str, Any]] = []
         waiting: list[pa.RecordBatch] = []

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.bins import BinType
-from schemas.errors import Terminal
+from schemas.errors import Retryable, Terminal
 from schemas.tables import HISTORY_STATS_COLUMNS, PARTITION_COLUMN, RESCUED, bin_columns, history_ddl
 from schemas.xdr.columns import Apart, apart_of
 from schemas.xdr.options import RecordType
@@ -172,11 +172,12 @@ class DeltaHistory:
         stats = tuple(name.strip("`") for name in HISTORY_STATS_COLUMNS.split(","))
         files = frame.mapInArrow(DataFiles(rows, self.path, PARTITION_COLUMN, stats), FILE_DDL).toArrow()
         written()
-        takes, self._takes_files = self._takes_files, None
-        with path_lock(self.path):
-            appended = append_files(files, self.path, txn)
-        self._takes_files = takes
-        return appended
+        try:
+            with path_lock(self.path):
+                return append_files(files, self.path, txn)
+        except Retryable:
+            self._takes_files = None  # the table may have become one that Spark must write
+            raise
 
     def _events(self, frame: DataFrame, rows: HistoryRows) -> DataFrame:
         """The batch's events as rows of the table."""

@@ -20,11 +20,12 @@ STUBBORN = [
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)",
 ]
+# Waits with the signal blocked: a handler beside a sleep may run just before the sleep begins, which then goes on.
 ORDERLY = [
     sys.executable,
     "-c",
-    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended in order')); print('ready', flush=True);"
-    "time.sleep(600)",
+    "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); print('ready', flush=True);"
+    "signal.sigwait([signal.SIGTERM]); print('ended in order')",
 ]
 PARENT = [
     sys.executable,
