@@ -70,6 +70,17 @@ DEFAULTS: tuple[Setting, ...] = (
 )
 """Every setting the runner chooses. `millrace explain` prints it; `spark:` in a flow replaces any line."""
 
+ON_ONE_MACHINE: tuple[Setting, ...] = (
+    Setting("spark.driver.bindAddress", "127.0.0.1", "nobody else is to reach the driver"),
+    Setting("spark.driver.host", "127.0.0.1", "as above"),
+    Setting(
+        "spark.python.daemon.module",
+        "pipelines.worker_daemon",
+        "Python workers start in milliseconds, and end a task without 50 ms of looking for garbage",
+    ),
+)
+"""What it chooses for a local master only: elsewhere Millrace may reach the executors in ways a daemon cannot import it from."""
+
 CLASS_ARCHIVE = "driver-classes.jsa"
 """Beside the jars, when `make setup` made it: the driver's classes as the JVM has read them (class data sharing).
 
@@ -97,12 +108,13 @@ def jar_paths(folder: Path | None = None) -> list[Path]:
     raise ConfigError("E110", "no Spark jars (Kafka, Avro, Delta) in " + " or ".join(str(place) for place in places))
 
 
-def resolve_settings(overrides: Mapping[str, str], *, local_checkpoint: bool = True) -> dict[str, str]:
-    """DEFAULTS with the flow's `overrides` on top, and what depends on both.
+def resolve_settings(overrides: Mapping[str, str], master: str, *, local_checkpoint: bool = True) -> dict[str, str]:
+    """DEFAULTS, for a local master ON_ONE_MACHINE too, with the flow's `overrides` on top, and what depends on all of them.
 
     local_checkpoint: False leaves the checkpoint file manager to Spark or the flow: an object store needs another one.
     """
-    settings = {setting.name: setting.value for setting in DEFAULTS}
+    chosen = DEFAULTS + ON_ONE_MACHINE if master.startswith("local") else DEFAULTS
+    settings = {setting.name: setting.value for setting in chosen}
     if not local_checkpoint:
         del settings[f"{_STREAMING}.checkpointFileManagerClass"]
     settings |= {name: str(value) for name, value in overrides.items()}
@@ -132,16 +144,8 @@ def build_session(
     logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
-    settings = resolve_settings(overrides or {}, local_checkpoint=local_checkpoint)
-    if not under_spark_submit():  # which has been given its own
-        paths = jar_paths(jars)
-        settings.setdefault("spark.jars", ",".join(str(path) for path in paths))
-        archive = paths[0].with_name(CLASS_ARCHIVE)
-        if archive.exists() and "-XX:ArchiveClassesAtExit" not in settings["spark.driver.extraJavaOptions"]:
-            settings["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive} {_QUIET_WHEN_UNUSED}"
-    if master.startswith("local"):
-        settings.setdefault("spark.driver.bindAddress", "127.0.0.1")
-        settings.setdefault("spark.driver.host", "127.0.0.1")
+    submitted = under_spark_submit()
+    settings = {} if submitted else _with_jars(resolve_settings(overrides or {}, master, local_checkpoint=local_checkpoint), jars)
     launch = SparkConf(loadDefaults=False)
     for name, value in settings.items():
         if name.startswith(_OF_THE_JVM):
@@ -153,12 +157,25 @@ def build_session(
         )
     except Exception as error:  # the gateway's own error names no cause; Java's message is on standard error
         raise ConfigError("E110", f"the driver's JVM did not start: {error}") from error
-    conf = SparkConf(loadDefaults=under_spark_submit(), _jvm=gateway.jvm)
-    for name, value in ({"spark.master": master, **settings}).items():
-        conf.setIfMissing(name, value)  # what was said to spark-submit stands
+    conf = SparkConf(loadDefaults=submitted, _jvm=gateway.jvm)
+    conf.setIfMissing("spark.master", master)
+    if submitted:  # what was said to spark-submit stands: the master first, and with it what is chosen for one
+        settings = resolve_settings(overrides or {}, str(conf.get("spark.master")), local_checkpoint=local_checkpoint)
+    for name, value in settings.items():
+        conf.setIfMissing(name, value)
     conf.setAppName(app_name)
     context = SparkContext(conf=conf, gateway=gateway)
     return SparkSession(context)
+
+
+def _with_jars(settings: dict[str, str], jars: Path | None) -> dict[str, str]:
+    """The settings with the jars in them, and the archive of their classes. Raises ConfigError E110 without jars."""
+    paths = jar_paths(jars)
+    given = {"spark.jars": ",".join(str(path) for path in paths), **settings}
+    archive = paths[0].with_name(CLASS_ARCHIVE)
+    if archive.exists() and "-XX:ArchiveClassesAtExit" not in given["spark.driver.extraJavaOptions"]:
+        given["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive} {_QUIET_WHEN_UNUSED}"
+    return given
 
 
 def jvm_pid(session: SparkSession) -> int | None:
@@ -199,6 +216,7 @@ def close_session(session: SparkSession, timeout_s: float = 20.0) -> None:
 __all__ = [
     "CLASS_ARCHIVE",
     "DEFAULTS",
+    "ON_ONE_MACHINE",
     "Setting",
     "build_session",
     "close_session",

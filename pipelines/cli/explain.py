@@ -40,10 +40,10 @@ def explain(
 
 def _spark_defaults(flow: "Flow") -> dict[str, tuple[str, str]]:
     """Spark's settings as the application resolves them, with the reason of each."""
-    from pipelines.session import DEFAULTS, resolve_settings
+    from pipelines.session import DEFAULTS, ON_ONE_MACHINE, resolve_settings
 
-    reasons = {setting.name: setting.reason for setting in DEFAULTS}
-    settings = resolve_settings({}, local_checkpoint=flow.local_checkpoint)
+    reasons = {setting.name: setting.reason for setting in DEFAULTS + ON_ONE_MACHINE}
+    settings = resolve_settings({}, flow.spark.master, local_checkpoint=flow.local_checkpoint)
     return {name: (value, reasons.get(name, "")) for name, value in settings.items()}
 
 

@@ -5,6 +5,7 @@ the normal form are made type by type.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -157,7 +158,7 @@ def _bins(bins: Sequence[dict[str, Any]], absent: Sequence[bool]) -> pa.Array:
 def _normal_texts(values: list[Any]) -> tuple[pa.Array, pa.Array]:
     """Type names and texts of the normal form, value for value."""
     codes = np.fromiter(map(_CODES.__getitem__, map(type, values)), np.int8, len(values))
-    kinds = _KIND_NAMES.take(pa.array(codes))
+    kinds = _kind_names().take(pa.array(codes))
     objects = np.fromiter(values, object, len(values))
     texts, places = [pa.array([], _TEXT)], []
     for code in np.unique(codes).tolist():
@@ -234,6 +235,12 @@ _KINDS: tuple[tuple[type, str, Callable[[list[Any]], pa.Array]], ...] = (
 )
 """The values of the quick way: their Python type, its name in the normal form, and how a list of them is written there."""
 _CODES = {kind: code for code, (kind, _, _) in enumerate(_KINDS)}
-_KIND_NAMES = pa.array([name for _, name, _ in _KINDS], _TEXT)
+
+
+@cache
+def _kind_names() -> pa.Array:
+    """Made when first used: with the first list it is given, Arrow imports pandas, half a second that drivers do without."""
+    return pa.array([name for _, name, _ in _KINDS], _TEXT)
+
 
 __all__ = ["Apart", "Columns", "DECODED", "apart_column", "apart_of", "normal_form_columns", "ordinary_columns"]
