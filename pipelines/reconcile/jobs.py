@@ -89,7 +89,7 @@ def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespac
             for bucket in batch.column("id").to_pylist():
                 yield _compared(bucket, partial(_scan, expected, bucket, scope), found, scope)
 
-    return spark.range(0, BUCKETS, 1, spark.sparkContext.defaultParallelism).mapInArrow(run, RESULT_DDL)
+    return spark.range(0, BUCKETS, 1, BUCKETS).mapInArrow(run, RESULT_DDL)
 
 
 def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, scope: Scope) -> DataFrame:
