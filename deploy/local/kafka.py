@@ -25,7 +25,7 @@ JVM_OPTIONS = (
     f"-Xmx{HEAP}",
     # One small heap on shared cores: the serial collector has the least threads and the shortest start.
     "-XX:+UseSerialGC",
-    # The optimising compiler takes more of two cores, for minutes, than it gives back: half of the broker's CPU time in a demo.
+    # The optimising compiler takes more of two cores, for minutes, than it gives back: a third of the broker's CPU in a demo.
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
