@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def demo(
     seed: Annotated[int, typer.Option(help="Seed of workload, duplicates and disorder.")] = 1,
-    rate: Annotated[int, typer.Option(min=1, help="Operations per second.")] = 300,
+    rate: Annotated[int, typer.Option(min=1, help="Operations per second.")] = 200,
     seconds: Annotated[int, typer.Option(min=10, help="How long the workload writes at least, in seconds.")] = 30,
     message_format: Annotated[
         str, typer.Option("--format", help="Message format, as `source.format` of a flow; auto mixes them.")

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pyspark.sql import SparkSession
 
 from checkpoints.journal import Journal
 from checkpoints.layout import committed_kafka_offsets
@@ -59,7 +62,7 @@ class DemoOptions:
     """
 
     seed: int = 1
-    rate: int = 300
+    rate: int = 200
     seconds: int = 30
     message_format: str = "json"
     aerospike: str | None = None
@@ -168,9 +171,11 @@ class _Demo:
             kills = self._crash_drivers()
             account = self._finish_workload(workload, source, began)
             shipped = control.shipped(source, "payments")[0]
-            self._drain(flow)
-            seconds = time.monotonic() - began
-            return self._judge(flow, kills, account, shipped, seconds)
+            self._steady = lag(caught_up(self._progress.batches("fast", self._progress.driver)))
+            with _session_meanwhile(flow) as session:
+                self._drain(flow)
+                seconds = time.monotonic() - began
+                return self._judge(flow, session.result(), kills, account, shipped, seconds)
 
     def _start_stack(self) -> StackStatus:
         self._say(
@@ -266,15 +271,16 @@ class _Demo:
         self._say("Everything is read; the last driver stopped in order.")
 
     def _judge(
-        self, flow: Flow, kills: list[dict[str, Any]], account: dict[str, Any], shipped: dict[str, str], seconds: float
+        self,
+        flow: Flow,
+        session: SparkSession,
+        kills: list[dict[str, Any]],
+        account: dict[str, Any],
+        shipped: dict[str, str],
+        seconds: float,
     ) -> DemoResult:
         self._say("Comparing source, mirror and history, record by record.")
-        settings = {"spark.driver.extraJavaOptions": f"-Xss16m {SHORT_LIVED}", **flow.spark.overrides()}
-        session = build_session("millrace demo", settings, flow.spark.master)
-        try:
-            found: Reconciliation = reconcile(flow, session, TOLERANCE_S)
-        finally:
-            close_session(session)
+        found: Reconciliation = reconcile(flow, session, TOLERANCE_S)
         ledger = _ledger_totals(flow)
         events = max((check.events for check in found.offsets), default=0)
         return DemoResult(
@@ -289,7 +295,7 @@ class _Demo:
             seconds=round(seconds, 1),
             events_per_second=round(events / seconds, 1),
             lag_all=lag(self._progress.batches("fast")),
-            lag_steady=lag(caught_up(self._progress.batches("fast", self._progress.driver))),
+            lag_steady=self._steady,
             workload=account,
             shipped=shipped,
             ledger=tuple(ledger),
@@ -313,6 +319,19 @@ def _ledger_totals(flow: Flow) -> list[dict[str, Any]]:
             total[name] = total.get(name, 0) + getattr(row, name)
         total["balanced"] &= row.events_in == row.applied + row.superseded + row.duplicate + row.dead
     return list(totals.values())
+
+
+@contextmanager
+def _session_meanwhile(flow: Flow) -> Iterator[Future[SparkSession]]:
+    """The session of the comparison, started while the flow reads the rest: that is waiting for a trigger, mostly."""
+    settings = {"spark.driver.extraJavaOptions": f"-Xss16m {SHORT_LIVED}", **flow.spark.overrides()}
+    with ThreadPoolExecutor(1) as starter:
+        session = starter.submit(build_session, "millrace demo", settings, flow.spark.master)
+        try:
+            yield session
+        finally:
+            if session.exception() is None:
+                close_session(session.result())
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -3,6 +3,7 @@
 A digest decides its partition, and the same in every cluster, so source and mirror are scanned range by range side by side.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -89,7 +90,12 @@ def compare_namespaces(spark: SparkSession, expected: Namespace, found: Namespac
             for bucket in batch.column("id").to_pylist():
                 yield _compared(bucket, partial(_scan, expected, bucket, scope), found, scope)
 
-    return spark.range(0, BUCKETS, 1, BUCKETS).mapInArrow(run, RESULT_DDL)
+    return spark.range(0, BUCKETS, 1, _tasks(spark)).mapInArrow(run, RESULT_DDL)
+
+
+def _tasks(spark: SparkSession) -> int:
+    """Two for each core of one machine, since a task costs more to start than a bucket to scan; on a cluster one per bucket."""
+    return min(BUCKETS, 2 * (os.cpu_count() or 1)) if str(spark.sparkContext.master).startswith("local") else BUCKETS
 
 
 def compare_history(spark: SparkSession, history: DataFrame, found: Namespace, scope: Scope) -> DataFrame:
