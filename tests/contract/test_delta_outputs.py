@@ -28,6 +28,7 @@ from sinks.delta.dead_letters import DeadLetters
 from sinks.delta.history import DeltaHistory
 from sinks.delta.history_columns import HistoryRows
 from sinks.delta.table_log import read_log
+from tests.support.delta_rows import stored_rows
 
 pytestmark = pytest.mark.spark
 
@@ -68,7 +69,11 @@ def table(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path, m
     yield start
 
 
-def rows_of(spark: SparkSession, path: str) -> list[Row]:
+def rows_of(path: str) -> list[Row]:
+    return stored_rows(path, "epoch", "batch_id", "offset")
+
+
+def seen_by_spark(spark: SparkSession, path: str) -> list[Row]:
     return spark.read.format("delta").load(path).orderBy("epoch", "batch_id", "offset").collect()
 
 
@@ -89,15 +94,15 @@ def test_a_batch_is_written_once_and_counts_the_same_every_time(spark: SparkSess
     assert first == BatchCounts(messages=6, rows_read=6, unselected=2, applied=2, dead=2, unversioned=0, max_lut_ms=LUT)
     assert first.events_in == first.applied + first.dead
     history = table()
-    written = rows_of(spark, history.path)
+    written = rows_of(history.path)
     assert [row.offset for row in written] == [0, 1]
     assert history.write(frame, Fence("e1", 0)) == replace(first, replayed=True), "after a restart"
     assert history.write(frame, Fence("e1", 0)) == replace(first, replayed=True), "without a restart"
-    assert rows_of(spark, history.path) == written
+    assert rows_of(history.path) == written
 
     fresh = history.write(frame, Fence("e2", 0))
     assert fresh == first, "batch 0 of a new checkpoint is not batch 0 of the old one"
-    assert [(row.epoch, row.batch_id, row.offset) for row in rows_of(spark, history.path)] == [
+    assert [(row.epoch, row.batch_id, row.offset) for row in rows_of(history.path)] == [
         ("e1", 0, 0), ("e1", 0, 1), ("e2", 0, 0), ("e2", 0, 1),
     ]  # fmt: skip
     assert {app: txn.version for app, txn in read_log(history.path).stored.items()} == {
@@ -112,7 +117,7 @@ def test_batches_without_events_count_too(spark: SparkSession, table: Any) -> No
     assert history.write(batch(spark, {"selected": False}), Fence("e", 1)) == BatchCounts(1, 1, 1, 0, 0, 0, None)
     assert history.write(batch(spark, DEAD), Fence("e", 2)) == BatchCounts(1, 1, 0, 0, 1, 0, None)
     assert table().write(batch(spark, DEAD), Fence("e", 2)) == BatchCounts(1, 1, 0, 0, 1, 0, None, replayed=True)
-    assert rows_of(spark, history.path) == []
+    assert rows_of(history.path) == []
 
 
 def test_without_a_column_selected_every_event_counts(spark: SparkSession, table: Any) -> None:
@@ -132,10 +137,10 @@ def test_killed_after_the_commit_before_anyone_knew(spark: SparkSession, table: 
     history = table()
     with pytest.raises(Killed):
         history.write(frame, Fence("e", 0), passed=lambda place: kill() if place == "log" else None)
-    assert len(rows_of(spark, history.path)) == 1, "the append must have happened, else this proves nothing"
+    assert len(rows_of(history.path)) == 1, "the append must have happened, else this proves nothing"
     for driver in (history, table()):
         assert driver.write(frame, Fence("e", 0)) == BatchCounts(2, 2, 0, 1, 1, 0, LUT, replayed=True)
-    assert len(rows_of(spark, history.path)) == 1
+    assert len(rows_of(history.path)) == 1
 
 
 def test_killed_before_the_commit_when_the_data_files_are_there(spark: SparkSession, table: Any) -> None:
@@ -150,10 +155,10 @@ def test_killed_before_the_commit_when_the_data_files_are_there(spark: SparkSess
     with pytest.raises(Killed):
         history.write(batch(spark, {}, DEAD), Fence("e", 0), passed=kill)
     left = list(Path(history.path).rglob("*.parquet"))
-    assert len(left) == 1 and rows_of(spark, history.path) == []
+    assert len(left) == 1 and rows_of(history.path) == []
     for driver in (history, table()):
         assert driver.write(batch(spark, {}, DEAD), Fence("e", 0)).applied == 1
-    assert len(rows_of(spark, history.path)) == 1
+    assert len(rows_of(history.path)) == 1
 
 
 def test_a_table_whose_features_change_is_left_to_spark(spark: SparkSession, table: Any) -> None:
@@ -169,7 +174,7 @@ def test_a_table_whose_features_change_is_left_to_spark(spark: SparkSession, tab
         history.write(later, Fence("e", 1))
     assert history.write(later, Fence("e", 1)).applied == 1, "the next attempt is Spark's"
     assert table().write(batch(spark, {}, first=2), Fence("e", 2)).applied == 1
-    assert [row.offset for row in rows_of(spark, history.path)] == [0, 1, 2]
+    assert [row.offset for row in seen_by_spark(spark, history.path)] == [0, 1, 2]
 
 
 @BOTH_WAYS
@@ -182,7 +187,7 @@ def test_a_batch_somebody_else_wrote_meanwhile_does_not_hang(
     later = batch(spark, {}, {}, first=5)
     zombie.write(later, Fence("e", 1))
     assert ours.write(later, Fence("e", 1)) == BatchCounts(2, 2, 0, 2, 0, 0, LUT, replayed=True)
-    assert [row.offset for row in rows_of(spark, ours.path)] == [0, 5, 6]
+    assert [row.offset for row in rows_of(ours.path)] == [0, 5, 6]
 
 
 def test_a_batch_older_than_the_table_is_refused_not_skipped(spark: SparkSession, table: Any) -> None:
@@ -190,7 +195,7 @@ def test_a_batch_older_than_the_table_is_refused_not_skipped(spark: SparkSession
     history.write(batch(spark, {}), Fence("e", 3))
     with pytest.raises(Terminal, match=r"E422.*batch 2 is to be written, but the table holds batches up to 3"):
         table().write(batch(spark, {}, first=9), Fence("e", 2))
-    assert len(rows_of(spark, history.path)) == 1
+    assert len(rows_of(history.path)) == 1
 
 
 def test_a_replay_that_decodes_more_loses_nothing(spark: SparkSession, table: Any) -> None:
@@ -200,14 +205,15 @@ def test_a_replay_that_decodes_more_loses_nothing(spark: SparkSession, table: An
         assert table().write(cured, Fence("e", 0)) == BatchCounts(3, 3, 0, 2, 1, 0, LUT, replayed=True)
     history = table()
     assert history.write(batch(spark, {}, {}, {}), Fence("e", 0)).applied == 3
-    assert [(row.batch_id, row.offset) for row in rows_of(spark, history.path)] == [(0, 0), (0, 1), (0, 2)]
+    assert [(row.batch_id, row.offset) for row in rows_of(history.path)] == [(0, 0), (0, 1), (0, 2)]
 
 
 def test_schemaless_rows(spark: SparkSession, table: Any) -> None:
     bins = [("a", "int", "9223372036854775807"), ("A", "str", ""), ("naïve $.-", "map:key", '{"k":1}'), ("gone", "null", None)]
     history = table()
     history.write(batch(spark, {"bins": bins, "exp_s": 5, "durable": False}, DELETE, {"bins": []}), Fence("e", 4))
-    write, delete, empty = rows_of(spark, history.path)
+    write, delete, empty = seen_by_spark(spark, history.path)
+    assert rows_of(history.path) == [write, delete, empty]
     assert write.asDict() == {
         "namespace": "n", "set": "s", "digest": bytearray(range(20)), "user_key": Row(type="int", value="7"), "op": "write",
         "durable": False, "gen": 1, "lut_ms": LUT, "exp_s": 5,
@@ -251,7 +257,8 @@ def test_declared_bins_become_columns_and_nothing_else_is_dropped(spark: SparkSe
     assert set(history.bins_kept_aside) == {"twin", "Twin", "sp ace"}
     images = [[*FITS, *ASIDE], OTHER_TYPES, UNREADABLE, FINER, []]
     history.write(batch(spark, *({"bins": image} for image in images), DELETE), Fence("e", 0))
-    rows = rows_of(spark, history.path)
+    rows = seen_by_spark(spark, history.path)
+    assert rows_of(history.path) == rows
     assert rows[0].bins.asDict() == {
         "i": -(2**63), "f": -0.1, "s": "žluť \U0001f40e\x00\n", "t": False, "b": bytearray(), "h": bytearray(b"\x00\x01\xff"),
         "l": '[1,2.50,"x"]', "m": '{"b":1,"a":null}', "g": '{"type":"Point","coordinates":[1,2]}', "dot.ted": 0,
@@ -290,7 +297,7 @@ def test_a_newly_declared_bin_becomes_a_column_with_the_next_batch(spark: SparkS
     grown = table({"b": BinType.STR, "a": BinType.INT})
     grown.write(batch(spark, {"bins": [("a", "int", "2"), ("b", "str", "y")]}, first=1), Fence("e", 1))
     table({"b": BinType.STR}).write(batch(spark, {"bins": [("a", "int", "3"), ("b", "str", "z")]}, first=2), Fence("e", 2))
-    rows = rows_of(spark, grown.path)
+    rows = seen_by_spark(spark, grown.path)
     assert [row.bins.asDict() for row in rows] == [{"a": 1, "b": None}, {"a": 2, "b": "y"}, {"a": None, "b": "z"}]
     assert [row._rescued for row in rows] == [{"b": Row(type="str", value="x")}, None, {"a": Row(type="int", value="3")}]
 
@@ -304,7 +311,7 @@ def test_dates_are_utc_in_any_session_and_fall_back_to_kafkas_time(spark: SparkS
         history.write(batch(spark, *({"lut_ms": lut, "gen": None if lut is None else 1} for lut in luts)), Fence("e", 0))
     finally:
         spark.conf.set("spark.sql.session.timeZone", zone)
-    dates = [row.lut_date for row in rows_of(spark, history.path)]
+    dates = [row.lut_date for row in rows_of(history.path)]
     assert dates == [date(2025, 12, 31), date(2026, 1, 1), date(1970, 1, 1), date(2026, 3, 1)]
 
 
@@ -341,10 +348,9 @@ def refused(*offsets: int) -> pa.Table:
     )  # fmt: skip
 
 
-def kept(spark: SparkSession, letters: DeadLetters) -> list[tuple[Any, ...]]:
-    frame = spark.read.format("delta").load(letters.path)
-    rows = frame.select("lane", "output", "epoch", "batch_id", "code", "offset").collect()
-    return sorted((tuple(row) for row in rows), key=str)
+def kept(letters: DeadLetters) -> list[tuple[Any, ...]]:
+    columns = ("lane", "output", "epoch", "batch_id", "code", "offset")
+    return sorted((tuple(row[name] for name in columns) for row in stored_rows(letters.path)), key=str)
 
 
 def test_refused_records_keep_their_bytes_and_are_written_once(spark: SparkSession, letters: DeadLetters) -> None:
@@ -361,17 +367,17 @@ def test_refused_records_keep_their_bytes_and_are_written_once(spark: SparkSessi
     assert row[0].seen_at is not None
 
 
-def test_a_second_attempt_that_refuses_more_adds_only_what_is_new(spark: SparkSession, letters: DeadLetters) -> None:
+def test_a_second_attempt_that_refuses_more_adds_only_what_is_new(letters: DeadLetters) -> None:
     fence = Fence("e", 7)
     added = [
         letters.append(refused(*offsets), lane="fast", output="m", fence=fence, format="json")
         for offsets in ((1, 2), (2, 3), (4,), (1,))
     ]
     assert added == [2, 1, 1, 0]
-    assert [row[-1] for row in kept(spark, letters)] == [1, 2, 3, 4]
+    assert [row[-1] for row in kept(letters)] == [1, 2, 3, 4]
 
 
-def test_causes_lanes_batches_and_epochs_do_not_hide_each_other(spark: SparkSession, letters: DeadLetters) -> None:
+def test_causes_lanes_batches_and_epochs_do_not_hide_each_other(letters: DeadLetters) -> None:
     where = [
         ("fast", "m", "e", 0),
         ("fast", "n", "e", 0),
@@ -382,7 +388,7 @@ def test_causes_lanes_batches_and_epochs_do_not_hide_each_other(spark: SparkSess
     ]
     for lane, output, epoch, batch_id in where:
         assert letters.append(refused(1), lane=lane, output=output, fence=Fence(epoch, batch_id), format="json") == 1
-    assert kept(spark, letters) == sorted(((*place, "D205", 1) for place in where), key=str)
+    assert kept(letters) == sorted(((*place, "D205", 1) for place in where), key=str)
 
 
 def test_no_letters_no_commit(letters: DeadLetters) -> None:
@@ -397,9 +403,9 @@ def test_undecodable_messages_by_spark_once_and_beside_refused_ones(spark: Spark
     letters.append(refused(9), lane="bulk", output="m", fence=fence, format="flat-json")
     letters.append_undecoded(frame, lane="bulk", fence=fence, format="flat-json")
     expected = [("bulk", "m", "e", 0, "D205", 9), ("bulk", None, "e", 0, "D102", 1), ("bulk", None, "e", 0, "D102", 3)]
-    assert kept(spark, letters) == sorted(expected, key=str)
+    assert kept(letters) == sorted(expected, key=str)
     letters.append_undecoded(batch(spark, DEAD, DEAD), lane="bulk", fence=fence, format="flat-json")
-    assert ("bulk", None, "e", 0, "D102", 0) in kept(spark, letters) and len(kept(spark, letters)) == 4
+    assert ("bulk", None, "e", 0, "D102", 0) in kept(letters) and len(kept(letters)) == 4
     row = spark.read.format("delta").load(letters.path).filter("code = 'D102' AND offset = 1").first()
     assert row is not None
     assert (bytes(row.value), row.detail, row.headers, row.format) == (

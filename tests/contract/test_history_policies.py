@@ -49,7 +49,7 @@ class Table:
         return DeltaTable(self.path).version()
 
     def rows(self) -> list[Row]:
-        return rows_of(self.spark, self.path)
+        return rows_of(self.path)
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ def start_session(scratch: Path) -> SparkSession:
         "spark.driver.memory": "2g",
         "spark.executorEnv.PYTHONPATH": str(ROOT),
         "spark.sql.streaming.metricsEnabled": "false",
+        # Generating and compiling code for a few rows is a fifth of the CPU time; drivers that tests start have it as users do.
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.codegen.wholeStage": "false",
     }
     session = build_session("millrace-tests", settings, "local[2]")
     session.sparkContext.setLogLevel("ERROR")
