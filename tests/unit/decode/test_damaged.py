@@ -57,7 +57,7 @@ def damaged(draw: st.DrawFn, messages: st.SearchStrategy[bytes]) -> bytes:
 
 TYPED = events(TYPED_BINS).map(typed)
 FLAT = events(FLAT_BINS).map(flat)
-RUNS = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+RUNS = settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 
 
 @RUNS

@@ -60,7 +60,7 @@ ODD_BYTES = st.sampled_from(
         *(b"\x91" * 300, b"\x81\xa1a" * 300, b"\xa2{}", b"\xd3" + b"\x7f" * 8),
     ]
 )
-RUNS = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+RUNS = settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

@@ -126,7 +126,7 @@ def bins_of(**values: Any) -> Change:
     return write_of(image({name: particle_of(element(value)) or integer(0) for name, value in values.items()}))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(NESTED.filter(lambda value: value is not None and depth(value) <= DEPTH))
 def test_whatever_the_node_holds_comes_back(value: Any) -> None:
     sent = shipped(bins_of(v=value)).value
