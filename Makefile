@@ -99,7 +99,7 @@ $(REGISTRY_JARS): deploy/jars/registry/pom.xml deploy/jars/registry/expected.txt
 	@$(BIN)/python -m deploy.setup.registry_files
 	@touch $@
 
-$(CLASSES): $(PACKAGES) $(SPARK_JARS)
-	@echo "Archiving the classes of Spark and Delta, so that drivers start faster (half a minute, once) ..."
+$(CLASSES): $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS)
+	@echo "Archiving the classes of Spark, Delta and Kafka, so that drivers and brokers start faster (half a minute, once) ..."
 	@$(BIN)/python -m deploy.setup.class_archive 2> $(JARS)/class-archive.log || tail -5 $(JARS)/class-archive.log >&2
 	@touch $@

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from deploy.local.kafka import start_broker
+from deploy.local.kafka import class_archive, start_broker
 from deploy.local.topics import create_topics, delete_topics, metadata_problem
 from schemas.errors import ConfigError, Retryable
 from tests.support.fixtures_stack import KafkaUnderTest
@@ -57,6 +57,15 @@ def test_acknowledged_messages_survive_a_crash_on_the_same_address(tmp_path: Pat
     finally:
         broker.stop()
     assert not broker.process.alive
+
+
+def test_the_broker_starts_from_the_class_archive(kafka_broker: KafkaUnderTest) -> None:
+    """`make setup` makes it; were it not used, only speed would tell."""
+    if kafka_broker.broker is None:
+        pytest.skip("needs the local broker's process")
+    assert class_archive().exists(), "make setup did not make it"
+    maps = Path(f"/proc/{kafka_broker.broker.process.pid}/maps").read_text()
+    assert str(class_archive()) in maps, "the JVM has not mapped it: it was made with other jars or by another JVM"
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path, kafka_broker: KafkaUnderTest) -> None:
