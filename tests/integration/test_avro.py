@@ -16,7 +16,7 @@ from deploy.local.xdr import control
 from tests.support.avro_messages import DELETE_SCHEMA, framed, metadata, record, written
 from tests.support.events import delete, write
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest, RegistryUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_once
+from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_here
 from tests.support.kafka import produce
 from tests.support.registry_server import Said, registry_server
 
@@ -108,7 +108,7 @@ def test_mirror_and_history_hold_what_the_source_holds(
         flow = flow_at(tmp_path, kafka_broker.address, node.address, topic, source)
         with flow.open("a") as more:
             more.write(f'reconcile: {{source: {{hosts: "{node.address}", namespace: payments}}}}\n')
-        run_once(flow)
+        run_here(flow, spark)
         balance, ledger = ledger_of(flow)
         assert balance == 0 and ledger["balanced"]
         assert {total["dead"] for total in ledger["totals"]} == {0}

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from pipelines.failpoints import VARIABLE
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_once
+from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_here
 from tests.support.kafka import end_offsets, produce, read_all
 from tests.support.spark import ROOT
 from tests.support.typed_json import Change, final_state
@@ -118,7 +118,7 @@ def test_letters_of_a_wrong_schema_are_replayed_exactly_beside_the_running_flow(
     bench.produce(good + bad)
     produce(bench.kafka, bench.topic, GARBAGE)
     bench.produce(newer)
-    run_once(bench.flow)
+    run_here(bench.flow, spark)
     listed = bench.letters("list")
     assert listed["sums"] == {
         "letters": 153, "waiting": 153, "replayed": 0, "superseded": 0, "dropped": 0, "without_letter": 0, "hold": True,
@@ -168,7 +168,7 @@ def test_letters_of_a_wrong_schema_are_replayed_exactly_beside_the_running_flow(
     assert reconciled(bench.flow, spark).comparisons[0].compared == len(final_state(everything))
 
 
-def test_a_flow_stops_at_its_limit_and_goes_on_once_mended(bench: Bench) -> None:
+def test_a_flow_stops_at_its_limit_and_goes_on_once_mended(bench: Bench, spark: SparkSession) -> None:
     limits = ", limits: {share: 0.3, share_action: stop, share_min_events: 50}"
     bench.write_flow(WRONG, limits)
     good, bad = bench.changes(0, 60, text=False), bench.changes(60, 60, text=True)
@@ -180,7 +180,7 @@ def test_a_flow_stops_at_its_limit_and_goes_on_once_mended(bench: Bench) -> None
     assert bench.letters("list")["sums"]["letters"] == 0, "a stopped batch leaves no letters"
 
     bench.write_flow(RIGHT, limits)
-    run_once(bench.flow)
+    run_here(bench.flow, spark)
     assert bench.mirrored(good + bad) == final_state(good + bad)
     positions = bench.history()
     assert len(positions) == len(set(positions)) == 120 == sum(end_offsets(bench.kafka, bench.topic).values())

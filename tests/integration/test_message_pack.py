@@ -22,7 +22,7 @@ from schemas.xdr import DecodeOptions
 from schemas.xdr.keys import read_key
 from schemas.xdr.reader import Reader
 from tests.support.fixtures_stack import KafkaUnderTest
-from tests.support.flow_process import ledger_of, reconciled, run_once
+from tests.support.flow_process import ledger_of, reconciled, run_here
 from tests.support.kafka import Message, read_all
 
 pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(1200)]
@@ -137,7 +137,7 @@ def test_a_flow_in_message_pack_ends_with_source_mirror_and_history_alike(
         assert shipped["skipped"] == "0" and int(shipped["duplicates"]) > 0
 
         flow = flow_at(tmp_path, kafka_broker.address, topic, node)
-        run_once(flow)
+        run_here(flow, spark)
         status, ledger = ledger_of(flow)
         assert status == 0 and {total["dead"] for total in ledger["totals"]} == {0}
         reconciled(flow, spark)

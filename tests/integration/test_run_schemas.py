@@ -13,10 +13,11 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from schemas.digest import digest_of
+from schemas.errors import Terminal
 from schemas.events import ChangeEvent
 from tests.support.events import write
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, reconciled, run_once
+from tests.support.flow_process import ledger_of, reconciled, run_here
 from tests.support.kafka import produce
 from tests.support.spark import ROOT
 from tests.support.xdr_encode import typed
@@ -95,7 +96,7 @@ def test_names_policies_and_keys_end_to_end(
     ]
     without_total = write("dead", 9, bins={"id": 9}, set=orders, namespace="payments")
     produce(kafka_broker.address, topic, ((event.digest, typed(event)) for event in (*events, without_total)))
-    run_once(flow)
+    run_here(flow, spark)
 
     letters = DeltaTable(str(flow.parent / "dead_letters")).to_pyarrow_table().to_pylist()
     assert [(letter["code"], letter["digest"]) for letter in letters] == [("D115", without_total.digest)]
@@ -115,9 +116,8 @@ def test_names_policies_and_keys_end_to_end(
     produce(
         kafka_broker.address, topic, [(b"k", typed(write("s", 10, bins={"id": 1, "new": 2}, set=stopping, namespace="payments")))]
     )
-    with FlowProcess(flow, "--once") as process:
-        assert process.wait() == 4, process.transcript()
-        assert "E460" in process.transcript() and "bin 'new' is not declared" in process.transcript()
+    with pytest.raises(Terminal, match=r"E460.*bin 'new' is not declared"):
+        run_here(flow, spark)
 
 
 def test_bins_that_change_type_half_way_are_replayed_once_the_schema_allows_it(
@@ -136,7 +136,7 @@ def test_bins_that_change_type_half_way_are_replayed_once_the_schema_allows_it(
     damaged = [typed(event)[: 40 + number] for number, event in enumerate(events[::20])]
     messages = [(event.digest, typed(event)) for event in events] + [(b"", value) for value in damaged]
     produce(kafka_broker.address, topic, messages, partition=0)
-    run_once(flow)
+    run_here(flow, spark)
     assert letters(flow, "list")["sums"]["waiting"] == 30 + len(damaged)
 
     schema.write_text(strict.replace("type_change: dead-letter", "type_change: rescue"))

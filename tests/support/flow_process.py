@@ -8,14 +8,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 from pyspark.sql import SparkSession
 
 from deploy.demo.demo import SHORT_LIVED
 from pipelines.flow import load_flow
+from pipelines.progress import TextReport
 from pipelines.reconcile.report import Reconciliation, reconcile
+from pipelines.runner import run_flow
 from tests.support.spark import ROOT
 
 START_S = 600.0
@@ -146,6 +150,19 @@ def run_once(flow: Path, *options: str, environment: Mapping[str, str] | None = 
         return process
 
 
+def run_here(flow: Path, spark: SparkSession) -> None:
+    """As `millrace run FLOW --once`, in this process's own Spark session: another JVM would take 15 seconds of CPU time.
+
+    For tests of what a flow writes; those of how it starts, dies and ends have a process of their own. Raises what it raises.
+    """
+    with (
+        patch("pipelines.runner.build_session", return_value=spark) as begun,
+        patch("pipelines.runner.close_session") as ended,
+    ):
+        run_flow(load_flow(flow), TextReport(StringIO()), once=True)
+    assert (begun.call_count, ended.call_count) == (1, 1), "the flow did not use the session"
+
+
 def reconciled(flow: Path, spark: SparkSession) -> Reconciliation:
     """What `millrace reconcile` compares, in this process's own Spark session: another JVM would take half a minute."""
     found = reconcile(load_flow(flow), spark, 3.0)
@@ -167,4 +184,4 @@ def ledger_of(flow: Path) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-__all__ = ["FlowProcess", "ledger_of", "run_once", "taken_in"]
+__all__ = ["FlowProcess", "ledger_of", "reconciled", "run_here", "run_once", "taken_in"]
