@@ -3,15 +3,17 @@
     python -m tests.chaos [--scenario NAME ...] [--runs N] [--seed N] [--minutes M] [--name RUN] [--output json]
     python -m tests.chaos --without DEFENCE|all [--seed N]
 
-A run that was stopped goes on when it is started again under its name: scenarios that are done are not done again. Results are
-lines of JSON in .millrace/chaos/RUN/results.jsonl. `--table` writes the tables of a run, and of the last one without defences,
-into docs/guarantees.md and nothing else. Ends with status 1 when anything was lost, doubled or wrong, or a fault did not fire;
-with --without when nothing was, for the matrix would not notice then that the defence is gone.
+A run that was stopped, by SIGINT or SIGTERM, leaves no process behind, and goes on when it is started again under its name:
+scenarios that are done are not done again. Results are lines of JSON in .millrace/chaos/RUN/results.jsonl. `--table` writes the
+tables of a run, and of the last one without defences, into docs/guarantees.md and nothing else. Ends with status 1 when anything
+was lost, doubled or wrong, or a fault did not fire, or the run was stopped; with --without when nothing was, for the matrix would
+not notice then that the defence is gone.
 """
 
 import argparse
 import difflib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,6 +30,8 @@ from tests.chaos.matrix.scenarios import SCENARIOS, WITHOUT
 
 def main() -> int:
     """Run the matrix, show progress, print the table."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in the background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     options = _options()
     results = Results(options.folder or work_folder() / "chaos" / options.name)
     broken = Results(results.folder.with_name("without"))
@@ -130,4 +134,7 @@ def _finish(results: Results, output: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("chaos: stopped; the same command goes on with the scenario it was in, from its beginning")
