@@ -100,6 +100,6 @@ $(REGISTRY_JARS): deploy/jars/registry/pom.xml deploy/jars/registry/expected.txt
 	@touch $@
 
 $(CLASSES): $(PACKAGES) $(SPARK_JARS) $(KAFKA_JARS)
-	@echo "Archiving the classes of Spark, Delta and Kafka, so that drivers and brokers start faster (half a minute, once) ..."
+	@echo "Archiving the classes of Spark, Delta and Kafka, so that drivers and brokers start faster (a minute or two, once) ..."
 	@$(BIN)/python -m deploy.setup.class_archive 2> $(JARS)/class-archive.log || tail -5 $(JARS)/class-archive.log >&2
 	@touch $@

@@ -35,7 +35,7 @@ JVM_OPTIONS = (
     f"-Dlog4j2.configurationFile={LOGGING}",
 )
 
-QUIET_WHEN_UNUSED = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+_QUIET_WHEN_UNUSED = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 CLASS_ARCHIVE = "broker-classes.jsa"
 """Beside the jars, when `make setup` made it: the broker's classes as the JVM has read them (class data sharing).
 
@@ -160,7 +160,7 @@ def _class_path() -> str:
 
 def _archived() -> list[str]:
     archive = class_archive()
-    return [f"-XX:SharedArchiveFile={archive}", *QUIET_WHEN_UNUSED] if archive.exists() else []
+    return [f"-XX:SharedArchiveFile={archive}", *_QUIET_WHEN_UNUSED] if archive.exists() else []
 
 
 def class_archive() -> Path:
