@@ -30,6 +30,8 @@ class Setting(NamedTuple):
 
 
 _STREAMING = "spark.sql.streaming"
+LOCAL_FILES = "spark.hadoop.fs.file.impl"
+_BARE_LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem"
 DEFAULTS: tuple[Setting, ...] = (
     Setting("spark.sql.session.timeZone", "UTC", "dates of partitions do not depend on where the driver runs"),
     Setting("spark.sql.shuffle.partitions", "4", "no lane shuffles much; 200 tiny tasks cost seconds per batch"),
@@ -78,6 +80,11 @@ ON_ONE_MACHINE: tuple[Setting, ...] = (
         "pipelines.worker_daemon",
         "Python workers start in milliseconds, and end a task without 50 ms of looking for garbage",
     ),
+    Setting(
+        LOCAL_FILES,
+        _BARE_LOCAL_FILES,
+        "Hadoop's own starts a `chmod` for every file and folder it makes, four in every micro-batch",
+    ),
 )
 """What it chooses for a local master only: elsewhere Millrace may reach the executors in ways a daemon cannot import it from."""
 
@@ -89,8 +96,11 @@ leave it unused. Source: https://docs.oracle.com/en/java/javase/17/vm/class-data
 """
 _QUIET_WHEN_UNUSED = "-Xlog:cds=off -Xlog:cds+dynamic=off"  # the JVM would say so on standard output, which belongs to Millrace
 
-_OF_THE_JVM = ("spark.driver.", "spark.jars", "spark.master", "spark.submit.")
-"""Settings that must be on the JVM's command line. Nothing else goes there: any user of the machine can read it."""
+_OF_THE_JVM = ("spark.driver.", "spark.jars", "spark.master", "spark.submit.", LOCAL_FILES)
+"""Settings that must be on the JVM's command line: the file system's, because Hadoop keeps the first one it makes.
+
+Nothing else goes there: any user of the machine can read it.
+"""
 
 
 def jar_paths(folder: Path | None = None) -> list[Path]:
@@ -108,13 +118,16 @@ def jar_paths(folder: Path | None = None) -> list[Path]:
     raise ConfigError("E110", "no Spark jars (Kafka, Avro, Delta) in " + " or ".join(str(place) for place in places))
 
 
-def resolve_settings(overrides: Mapping[str, str], master: str, *, local_checkpoint: bool = True) -> dict[str, str]:
+def resolve_settings(
+    overrides: Mapping[str, str], master: str, *, local_checkpoint: bool = True, own_jars: bool = True
+) -> dict[str, str]:
     """DEFAULTS, for a local master ON_ONE_MACHINE too, with the flow's `overrides` on top, and what depends on all of them.
 
     local_checkpoint: False leaves the checkpoint file manager to Spark or the flow: an object store needs another one.
+    own_jars:         False, under spark-submit, chooses nothing that needs a jar the user may not have named there.
     """
     chosen = DEFAULTS + ON_ONE_MACHINE if master.startswith("local") else DEFAULTS
-    settings = {setting.name: setting.value for setting in chosen}
+    settings = {setting.name: setting.value for setting in chosen if own_jars or setting.name != LOCAL_FILES}
     if not local_checkpoint:
         del settings[f"{_STREAMING}.checkpointFileManagerClass"]
     settings |= {name: str(value) for name, value in overrides.items()}
@@ -160,7 +173,8 @@ def build_session(
     conf = SparkConf(loadDefaults=submitted, _jvm=gateway.jvm)
     conf.setIfMissing("spark.master", master)
     if submitted:  # what was said to spark-submit stands: the master first, and with it what is chosen for one
-        settings = resolve_settings(overrides or {}, str(conf.get("spark.master")), local_checkpoint=local_checkpoint)
+        master = str(conf.get("spark.master"))
+        settings = resolve_settings(overrides or {}, master, local_checkpoint=local_checkpoint, own_jars=False)
     for name, value in settings.items():
         conf.setIfMissing(name, value)
     conf.setAppName(app_name)
@@ -172,6 +186,13 @@ def _with_jars(settings: dict[str, str], jars: Path | None) -> dict[str, str]:
     """The settings with the jars in them, and the archive of their classes. Raises ConfigError E110 without jars."""
     paths = jar_paths(jars)
     given = {"spark.jars": ",".join(str(path) for path in paths), **settings}
+    if given.get(LOCAL_FILES) == _BARE_LOCAL_FILES:
+        jar = next((path for path in paths if path.name.startswith("hadoop-bare-naked-local-fs")), None)
+        if jar is None:  # a folder of jars of the user's own; Hadoop's file system does the same, only slower
+            del given[LOCAL_FILES]
+        else:  # spark-submit makes files before it reads spark.jars
+            theirs = given.get("spark.driver.extraClassPath")
+            given["spark.driver.extraClassPath"] = f"{theirs}{os.pathsep}{jar}" if theirs else str(jar)
     archive = paths[0].with_name(CLASS_ARCHIVE)
     if archive.exists() and "-XX:ArchiveClassesAtExit" not in given["spark.driver.extraJavaOptions"]:
         given["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive} {_QUIET_WHEN_UNUSED}"

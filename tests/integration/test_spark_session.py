@@ -34,6 +34,17 @@ def test_the_driver_starts_from_the_class_archive(spark: SparkSession) -> None:
     assert str(archive) in maps, "the JVM has not mapped it: it was made with other jars or by another JVM"
 
 
+def test_files_are_made_without_a_process_for_each(spark: SparkSession, tmp_path: Path) -> None:
+    """Were they not, only speed would tell. What a process that has ended took counts among its parent's children's."""
+    jvm = spark._jvm
+    files = jvm.org.apache.hadoop.fs.FileSystem.get(spark._jsc.hadoopConfiguration())  # type: ignore[union-attr]
+    before = _seconds_of_ended_children(jvm_pid(spark))
+    for number in range(50):
+        files.create(jvm.org.apache.hadoop.fs.Path(f"file:{tmp_path}/{number}"), True).close()  # type: ignore[union-attr]
+    assert _seconds_of_ended_children(jvm_pid(spark)) - before < 0.05, "50 processes take several times as much"
+    assert oct((tmp_path / "7").stat().st_mode)[-3:] == "644"
+
+
 def test_python_workers_are_forked_with_what_they_need(spark: SparkSession) -> None:
     """Were they not, only speed would tell: every worker imports for a second, and every task ends with a look at all of it."""
 
@@ -48,3 +59,8 @@ def test_python_workers_are_forked_with_what_they_need(spark: SparkSession) -> N
     assert "pipelines.worker_daemon" in row["parent"]
     assert row["mirror_worker"] and row["pandas"], "imported by the worker itself at best"
     assert row["frozen"] > 100_000, "every task looks through all that was imported"
+
+
+def _seconds_of_ended_children(pid: int | None) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
