@@ -158,7 +158,7 @@ def build_session(
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     submitted = under_spark_submit()
-    settings = {} if submitted else _with_jars(resolve_settings(overrides or {}, master, local_checkpoint=local_checkpoint), jars)
+    settings = {} if submitted else with_jars(resolve_settings(overrides or {}, master, local_checkpoint=local_checkpoint), jars)
     launch = SparkConf(loadDefaults=False)
     for name, value in settings.items():
         if name.startswith(_OF_THE_JVM):
@@ -182,8 +182,11 @@ def build_session(
     return SparkSession(context)
 
 
-def _with_jars(settings: dict[str, str], jars: Path | None) -> dict[str, str]:
-    """The settings with the jars in them, and the archive of their classes. Raises ConfigError E110 without jars."""
+def with_jars(settings: Mapping[str, str], jars: Path | None = None) -> dict[str, str]:
+    """The settings with the jars in them, what depends on these, and the archive of their classes.
+
+    Raises ConfigError E110 without jars.
+    """
     paths = jar_paths(jars)
     given = {"spark.jars": ",".join(str(path) for path in paths), **settings}
     if given.get(LOCAL_FILES) == _BARE_LOCAL_FILES:
@@ -237,6 +240,7 @@ def close_session(session: SparkSession, timeout_s: float = 20.0) -> None:
 __all__ = [
     "CLASS_ARCHIVE",
     "DEFAULTS",
+    "LOCAL_FILES",
     "ON_ONE_MACHINE",
     "Setting",
     "build_session",
@@ -245,4 +249,5 @@ __all__ = [
     "jvm_is_gone",
     "jvm_pid",
     "resolve_settings",
+    "with_jars",
 ]
