@@ -142,6 +142,7 @@ def test_under_spark_submit_sigterm_lets_the_batch_finish(bench: Bench, tmp_path
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
     jars = ",".join(map(str, jar_paths()))
     archive = jar_paths()[0].with_name(CLASS_ARCHIVE)
+    first = next(str(jar) for jar in jar_paths() if jar.name.startswith("hadoop-bare"))  # the archive's class path begins with it
     log = f"-Xss16m -XX:SharedArchiveFile={archive} -Dlog4j2.configurationFile={(ROOT / 'pipelines' / 'log4j2.xml').as_uri()}"
     launcher = [
         str(submit),
@@ -149,6 +150,8 @@ def test_under_spark_submit_sigterm_lets_the_batch_finish(bench: Bench, tmp_path
         "local[2]",
         "--jars",
         jars,
+        "--driver-class-path",
+        first,
         "--driver-java-options",
         log,
         str(ROOT / "deploy" / "cli.py"),

@@ -26,6 +26,35 @@ with StopSignals(lambda name, times: print(name, times, flush=True)) as stop:
     assert stop.wait(60) and not stop.forced
 """
 
+AT_ANY_MOMENT = """
+import os, signal, threading, time
+from pipelines.progress import JsonReport
+from pipelines.stop_signals import StopSignals
+report = JsonReport(open(os.devnull, "w"))
+heard = []
+def told(name, times):
+    report.event("stopping", name)
+    heard.append(times)
+with StopSignals(told) as stop:
+    def send():
+        for times in range(1, 1001):
+            os.kill(os.getpid(), signal.SIGTERM)
+            while len(heard) < times:
+                time.sleep(1e-5)
+    threading.Thread(target=send, daemon=True).start()
+    while len(heard) < 1000:
+        report.event("tick", "")
+        stop.wait(1e-5)
+        stop._asked.clear()  # else only the first wait would wait
+assert stop.count == 1000 and heard == list(range(1, 1001))
+"""
+
+
+def test_a_signal_may_come_at_any_moment() -> None:
+    """A handler runs between two steps of the main thread, which may hold the very lock that the handler wants."""
+    done = subprocess.run([sys.executable, "-c", AT_ANY_MOMENT], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
 
 def test_a_signal_asks_once_and_a_second_one_forces() -> None:
     said: list[tuple[str, int]] = []
