@@ -189,13 +189,14 @@ def with_jars(settings: Mapping[str, str], jars: Path | None = None) -> dict[str
     """
     paths = jar_paths(jars)
     given = {"spark.jars": ",".join(str(path) for path in paths), **settings}
-    if given.get(LOCAL_FILES) == _BARE_LOCAL_FILES:
-        jar = next((path for path in paths if path.name.startswith("hadoop-bare-naked-local-fs")), None)
-        if jar is None:  # a folder of jars of the user's own; Hadoop's file system does the same, only slower
-            del given[LOCAL_FILES]
-        else:  # spark-submit makes files before it reads spark.jars
-            theirs = given.get("spark.driver.extraClassPath")
-            given["spark.driver.extraClassPath"] = f"{theirs}{os.pathsep}{jar}" if theirs else str(jar)
+    jar = next((path for path in paths if path.name.startswith("hadoop-bare-naked-local-fs")), None)
+    if (
+        jar is not None
+    ):  # spark-submit makes files before it reads spark.jars; whoever uses it, the archive's class path begins so
+        theirs = given.get("spark.driver.extraClassPath")
+        given["spark.driver.extraClassPath"] = f"{theirs}{os.pathsep}{jar}" if theirs else str(jar)
+    elif given.get(LOCAL_FILES) == _BARE_LOCAL_FILES:  # jars of the user's own; Hadoop's file system does the same, only slower
+        del given[LOCAL_FILES]
     archive = paths[0].with_name(CLASS_ARCHIVE)
     if archive.exists() and "-XX:ArchiveClassesAtExit" not in given["spark.driver.extraJavaOptions"]:
         given["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive} {_QUIET_WHEN_UNUSED}"

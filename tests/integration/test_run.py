@@ -11,6 +11,7 @@ from typing import NamedTuple
 import aerospike
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from checkpoints.layout import read_lane
 from deploy.local.aerospike import start_node
@@ -21,7 +22,7 @@ from pipelines.ledger_check.check import check_ledger
 from pipelines.ledger_check.misfit import Misfit
 from pipelines.ledger_check.subject import subject_of
 from tests.support.fixtures_stack import AerospikeUnderTest, KafkaUnderTest
-from tests.support.flow_process import FlowProcess, ledger_of, run_once, taken_in
+from tests.support.flow_process import FlowProcess, ledger_of, run_here, run_once, taken_in
 from tests.support.kafka import produce
 from tests.support.typed_json import Change, final_state
 
@@ -161,6 +162,25 @@ def overloaded(aerospike_node: AerospikeUnderTest) -> Iterator[bool]:
     finally:
         client.info_all("millrace-fault:clear=overload")
         client.close()
+
+
+def test_folders_may_be_symbolic_links(bench: Bench, spark: SparkSession, tmp_path: Path) -> None:
+    """Spark's local file system lists a folder that is itself a link as one file: nothing may hang on listing one of these."""
+    links = ("checkpoint", "checkpoint/fast", "checkpoint/bulk", "history", "dead_letters")
+    for number, name in enumerate(links):
+        elsewhere = tmp_path / f"disk-{number}"
+        elsewhere.mkdir()
+        (tmp_path / name).symlink_to(elsewhere)
+    changes = changes_of(bench, 0, 100)
+    bench.produce(changes)
+    run_here(bench.flow, spark)
+    more = changes_of(bench, 100, 50)
+    bench.produce(more)
+    run_here(bench.flow, spark)
+    assert_exact(bench, changes + more)
+    assert all((tmp_path / name).is_symlink() for name in links)
+    reader = spark.read.format("delta")
+    assert reader.load(str(tmp_path / "history")).count() == len(changes + more)
 
 
 def test_once_writes_everything_and_then_nothing(bench: Bench, overloaded: bool) -> None:

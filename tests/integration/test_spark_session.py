@@ -36,11 +36,12 @@ def test_the_driver_starts_from_the_class_archive(spark: SparkSession) -> None:
 
 def test_files_are_made_without_a_process_for_each(spark: SparkSession, tmp_path: Path) -> None:
     """Were they not, only speed would tell. What a process that has ended took counts among its parent's children's."""
-    jvm = spark._jvm
-    files = jvm.org.apache.hadoop.fs.FileSystem.get(spark._jsc.hadoopConfiguration())  # type: ignore[union-attr]
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    files = jvm.org.apache.hadoop.fs.FileSystem.get(spark._jsc.hadoopConfiguration())
     before = _seconds_of_ended_children(jvm_pid(spark))
     for number in range(50):
-        files.create(jvm.org.apache.hadoop.fs.Path(f"file:{tmp_path}/{number}"), True).close()  # type: ignore[union-attr]
+        files.create(jvm.org.apache.hadoop.fs.Path(f"file:{tmp_path}/{number}"), True).close()
     assert _seconds_of_ended_children(jvm_pid(spark)) - before < 0.05, "50 processes take several times as much"
     assert oct((tmp_path / "7").stat().st_mode)[-3:] == "644"
 

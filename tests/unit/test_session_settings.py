@@ -26,26 +26,24 @@ def test_nothing_that_needs_a_jar_is_chosen_under_spark_submit() -> None:
     assert resolve_settings({LOCAL_FILES: "mine"}, "local[4]", own_jars=False)[LOCAL_FILES] == "mine"
 
 
-@pytest.mark.parametrize(
-    ("jars", "given", "files", "class_path"),
-    [
-        (["hadoop-bare-naked-local-fs-0.1.0.jar"], {}, True, "{jars}/hadoop-bare-naked-local-fs-0.1.0.jar"),
-        (
-            ["hadoop-bare-naked-local-fs-0.1.0.jar"],
-            {"spark.driver.extraClassPath": "/a.jar"},
-            True,
-            "/a.jar:{jars}/hadoop-bare-naked-local-fs-0.1.0.jar",
-        ),
-        (["other.jar"], {}, False, None),
-        (["other.jar"], {LOCAL_FILES: "mine"}, True, None),
-    ],
-)
-def test_a_file_system_whose_jar_is_not_there_is_not_asked_for(
-    jars: list[str], given: dict[str, str], files: bool, class_path: str | None, tmp_path: Path
-) -> None:
+JAR = "hadoop-bare-naked-local-fs-0.1.0.jar"
+
+
+@pytest.mark.parametrize("master", ["local[4]", "spark://host:7077"])
+def test_the_class_path_begins_as_the_archive_of_classes_does(master: str, tmp_path: Path) -> None:
+    """Whether the master or the flow wants that jar or not: a driver that begins otherwise cannot use the archive."""
+    (tmp_path / JAR).touch()
+    for given in ({}, {LOCAL_FILES: "mine"}):
+        settings = with_jars(resolve_settings(given, master), tmp_path)
+        assert settings["spark.driver.extraClassPath"] == str(tmp_path / JAR)
+        assert settings.get(LOCAL_FILES) == resolve_settings(given, master).get(LOCAL_FILES)
+    theirs = with_jars(resolve_settings({"spark.driver.extraClassPath": "/a.jar"}, master), tmp_path)
+    assert theirs["spark.driver.extraClassPath"] == f"/a.jar:{tmp_path / JAR}"
+
+
+def test_a_file_system_whose_jar_is_not_there_is_not_asked_for(tmp_path: Path) -> None:
     """A JVM told to use it would not start."""
-    for name in jars:
-        (tmp_path / name).touch()
-    settings = with_jars(resolve_settings(given, "local[4]"), tmp_path)
-    assert (LOCAL_FILES in settings) == files
-    assert settings.get("spark.driver.extraClassPath") == (class_path and class_path.format(jars=tmp_path))
+    (tmp_path / "other.jar").touch()
+    settings = with_jars(resolve_settings({}, "local[4]"), tmp_path)
+    assert LOCAL_FILES not in settings and "spark.driver.extraClassPath" not in settings
+    assert with_jars(resolve_settings({LOCAL_FILES: "mine"}, "local[4]"), tmp_path)[LOCAL_FILES] == "mine"
