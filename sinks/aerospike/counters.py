@@ -96,7 +96,7 @@ class Step(IntEnum):
 class _Item:
     """One change on its way; index: its place in the call."""
 
-    __slots__ = ("attempts", "change", "index", "key", "last_code", "operations", "sends_key", "size_bytes")
+    __slots__ = ("attempts", "change", "index", "key", "operations", "sends_key", "size_bytes")
 
     def __init__(self, index: int, change: RecordChange, operations: list[dict[str, Any]], config: CountersConfig) -> None:
         self.index = index
@@ -106,7 +106,6 @@ class _Item:
         self.sends_key = change.target.user_key is not None
         self.size_bytes = _USUAL_BYTES + _OPERATION_BYTES * len(operations)
         self.attempts = 0
-        self.last_code = 0
 
 
 class CounterSteps:

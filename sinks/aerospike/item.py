@@ -34,7 +34,7 @@ class Item:
     __slots__ = (
         *("index", "event", "rank", "kind", "operations", "key", "digest_key", "mark_key", "losers", "size_bytes"),
         "sends_key",
-        *("marked_here", "verdict", "undo_rank", "attempts", "last_code"),
+        *("marked_here", "verdict", "undo_rank", "attempts"),
     )
 
     def __init__(self, index: int, event: ChangeEvent, rank: int, operations: BinOperations | None, key: tuple[Any, ...]) -> None:
@@ -53,7 +53,6 @@ class Item:
         self.verdict: Outcome | None = None
         self.undo_rank = 0
         self.attempts = 0
-        self.last_code = 0
 
 
 def prepare(event: ChangeEvent, index: int, rank: int, config: MirrorConfig) -> Item | Outcome:

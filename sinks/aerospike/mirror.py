@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from aerospike import exception as ex
 from aerospike_helpers.batch.records import BatchRecords
@@ -99,7 +99,7 @@ class Call:
         self._ready: list[list[Any]] = [[] for _ in self._protocol.steps]
         self._whole: list[tuple[IntEnum, list[Any]]] = []  # parts of a call that failed as a whole, to be sent as they are
         self._resting: list[tuple[float, IntEnum, list[Any]]] = []  # due time on the monotonic clock
-        self._flying: dict[Future[CallFailed | None], tuple[IntEnum, list[Any], BatchRecords, float]] = {}
+        self._flying: dict[Future[CallFailed | None], _Flight] = {}
         self._last_code = 0
         self._taken = self._refused = 0
         self._client: Any = None
@@ -160,13 +160,15 @@ class Call:
         request = self._protocol.request
         batch = BatchRecords([request(step, item, now_s) for item in items])
         policy = self._config.client.batch_policy()
-        policy["total_timeout"] = max(1, min(policy["total_timeout"], int(self._deadline.left_s() * 1000)))
+        left_ms = max(1, int(self._deadline.left_s() * 1000))
+        cut = left_ms < policy["total_timeout"]
+        policy["total_timeout"] = min(policy["total_timeout"], left_ms)
         policy["socket_timeout"] = min(policy["socket_timeout"], policy["total_timeout"])
         guard = self._protocol.call_guard(step, items)
         if guard is not None:
             policy["expressions"] = guard
         sent_at = self._pace.sent(len(items))
-        self._flying[pool.submit(batch_write, self._client, batch, policy)] = (step, items, batch, sent_at)
+        self._flying[pool.submit(batch_write, self._client, batch, policy)] = _Flight(step, items, batch, sent_at, cut)
 
     def _collect(self) -> None:
         """Wait for an answer, or until something may be sent again, and settle what came."""
@@ -180,15 +182,13 @@ class Call:
             return
         done, _ = wait(self._flying, idle_s, FIRST_COMPLETED)
         for future in done:
-            step, items, batch, sent_at = self._flying.pop(future)
+            flight = self._flying.pop(future)
             failed = future.result()
-            if failed is None:
-                refused = self._settle(step, items, batch)
-            else:
-                refused = self._settle_failed_call(step, items, failed)
-            self._taken += len(items) - refused
+            refused = self._settle(flight) if failed is None else self._settle_failed_call(flight, failed)
+            taken = len(flight.items) - refused
+            self._taken += taken
             self._refused += refused
-            self._pace.answered(sent_at, len(items) - refused, refused)
+            self._pace.answered(flight.sent_at, taken, refused)
 
     def _idle_s(self) -> float | None:
         """Seconds until something may be sent that may not be sent now; None when only an answer can change that."""
@@ -198,13 +198,14 @@ class Call:
         soonest_s = min(due_s, default=math.inf)
         return None if soonest_s == math.inf else max(0.0, soonest_s)
 
-    def _settle(self, step: IntEnum, items: list[Any], batch: BatchRecords) -> int:
+    def _settle(self, flight: "_Flight") -> int:
         """Take each record's answer. Returns how many are to be sent again as they were."""
+        step = flight.step
         now_s = wall_clock_s()
         again: list[Any] = []
         settle, outcomes, ready = self._protocol.settle, self._outcomes, self._ready
         reads = step in self._reads
-        for item, row in zip(items, batch.batch_records, strict=True):
+        for item, row in zip(flight.items, flight.batch.batch_records, strict=True):
             code = row.result
             meaning = answer(code)
             if meaning in (Answer.OK, Answer.NOT_FOUND, Answer.EXISTS, Answer.FILTERED):
@@ -220,16 +221,17 @@ class Call:
             elif meaning is Answer.SETUP:
                 self._setup_error(code, "")
             else:
-                item.last_code = code
+                self._heard(flight, code)
                 again.append(item)
         self._rest(step, again)
         return len(again)
 
-    def _settle_failed_call(self, step: IntEnum, items: list[Any], failed: CallFailed) -> int:
+    def _settle_failed_call(self, flight: "_Flight", failed: CallFailed) -> int:
         """A call that failed as a whole: repeat it, or, when one record cannot even be encoded, find that record by halving.
 
         Returns how many records got no answer.
         """
+        step, items = flight.step, flight.items
         code, message = failed
         meaning = answer(code)
         if meaning is Answer.SETUP:
@@ -241,10 +243,14 @@ class Call:
                 half = len(items) // 2
                 self._whole += [(step, items[:half]), (step, items[half:])]
             return 0
-        for item in items:
-            item.last_code = code
+        self._heard(flight, code)
         self._rest(step, items)
         return len(items)
+
+    def _heard(self, flight: "_Flight", code: int) -> None:
+        """Remember what the cluster said last. The silence of a call that was cut is not its word: an earlier one stands."""
+        if not (flight.cut and self._last_code and code in IN_DOUBT_CODES):
+            self._last_code = code
 
     def _answers(self) -> bool:
         """Whether the cluster answers at all: some client codes mean both a bad value and a lost cluster."""
@@ -262,7 +268,6 @@ class Call:
         for item in items:
             item.attempts += 1
             attempts = max(attempts, item.attempts)
-        self._last_code = items[-1].last_code
         ceiling_ms = min(self._config.max_backoff_ms, self._config.first_backoff_ms * 2 ** min(attempts, 16))
         pause_s = random.uniform(self._config.first_backoff_ms, max(self._config.first_backoff_ms, ceiling_ms)) / 1000
         self._resting.append((time.monotonic() + pause_s, step, items))
@@ -310,6 +315,16 @@ class Call:
         if answer(code) is Answer.SLOW_DOWN:
             raise Retryable("E211", text, output=self._config.name)
         raise Retryable("E210", text, output=self._config.name)
+
+
+class _Flight(NamedTuple):
+    """A call under way. sent_at: as the pace counts. cut: the deadline left it less time than a call usually has."""
+
+    step: IntEnum
+    items: list[Any]
+    batch: BatchRecords
+    sent_at: float
+    cut: bool
 
 
 def pace_of(config: MirrorConfig | CountersConfig) -> Pace:

@@ -135,7 +135,7 @@ class PartialItem:
     """
 
     __slots__ = (
-        *("said", "index", "key", "sends_key", "digest_key", "mark_key", "size_bytes", "attempts", "last_code"),
+        *("said", "index", "key", "sends_key", "digest_key", "mark_key", "size_bytes", "attempts"),
         *("side", "record", "total", "outcomes", "late_ms", "stamp"),
     )
 
@@ -149,7 +149,6 @@ class PartialItem:
         self.digest_key, self.mark_key = first.digest_key, first.mark_key
         self.size_bytes = sum(one.prepared.size_bytes for one in said)
         self.attempts = 0
-        self.last_code = 0
         self.side = self.record = ABSENT
         self.total = NOTHING
         self.outcomes: list[Outcome] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aerospike import exception as ex
 from aerospike_helpers.batch.records import BatchRecords
 
 from pipelines.pressure import SharedPressure
@@ -41,13 +42,16 @@ class Clock:
 class CrowdedCluster:
     """Stands where the client does. `takes`: records a second at a time, None for all; what is more gets `code`.
 
-    speed: records a second it works off when it takes all. calls, records, taken: counted by whole second since the start.
+    speed: records a second it works off when it takes all. call_s: what a call costs beside its records. A call with less time
+    than it needs gets no answer; `unanswered` counts these. calls, records, taken: counted by whole second since the start.
     """
 
     clock: Clock
     takes: Callable[[float], float | None]
     code: int = DEVICE_OVERLOAD
     speed: float = 400.0
+    call_s: float = CALL_S
+    unanswered: int = 0
     calls: Counter[int] = field(default_factory=Counter)
     records: Counter[int] = field(default_factory=Counter)
     taken: Counter[int] = field(default_factory=Counter)
@@ -65,6 +69,12 @@ class CrowdedCluster:
         self.records[second] += len(rows)
         self.sizes.append(len(rows))
         allowed = self._allowed(len(rows))
+        needs_s = self.call_s + allowed / self.speed
+        left_s = policy["total_timeout"] / 1000
+        if left_s < needs_s:
+            self.unanswered += 1
+            self.clock.sleep(left_s)
+            raise ex.TimeoutError
         for number, row in enumerate(rows):
             key = str(row.key[2])
             self.sent[key] += 1
@@ -73,7 +83,7 @@ class CrowdedCluster:
                 self.applied[key] += 1
         self.taken[second] += allowed
         batch.result = 0 if allowed == len(rows) else -16
-        self.clock.sleep(CALL_S + allowed / self.speed)
+        self.clock.sleep(needs_s)
 
     @property
     def second(self) -> int:

@@ -145,6 +145,19 @@ def test_the_deadline_still_holds(monkeypatch: pytest.MonkeyPatch, takes: float,
         assert "records refused, slowed to" in str(caught.value)
 
 
+def test_a_call_cut_short_by_the_deadline_does_not_hide_what_the_cluster_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that refuses everything, half a second later: the deadline comes in the middle of a call."""
+    unanswered = 0
+    for hundredths in range(400, 600, 5):
+        writer = writer_at(monkeypatch, lambda second: 0.0)
+        writer.cluster.call_s = 0.5
+        with pytest.raises(Retryable) as caught:
+            writer.write(window(0), 1, budget_s=hundredths / 100)
+        assert caught.value.code == "E211" and "last answer 18" in str(caught.value)
+        unanswered += writer.cluster.unanswered
+    assert unanswered
+
+
 def test_a_sink_travels_without_its_pace() -> None:
     import pickle
 
