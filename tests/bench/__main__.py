@@ -231,7 +231,8 @@ def show(result: dict[str, Any]) -> None:
         seen = result["d_latency"]
         print(
             f"(d) change to visible at {seen['rate']:g}/s: p50 {seen['p50_s']:.3f} s, p90 {seen['p90_s']:.3f} s, "
-            f"p99 {seen['p99_s']:.3f} s, max {seen['max_s']:.3f} s ({seen['samples']} samples; target p99 < 1 s)"
+            f"p99 {seen['p99_s']:.3f} s, max {seen['max_s']:.3f} s ({seen['samples']} samples; target p99 < 1 s); "
+            f"of the machine, its host gave {seen['stolen']:.0%} to others, {seen['stolen_worst']:.0%} in the worst ten seconds"
         )
 
 

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from pipelines.flow.model import Flow
 from schemas.digest import digest_of
 from sinks.aerospike.connection import client_for
+from tests.bench.machine import Steal
 from tests.bench.workload import SET, message
 from tests.support.flow_process import FlowProcess
 
@@ -25,7 +26,10 @@ FIRST_KEY = 1 << 40
 
 
 class Latency(NamedTuple):
-    """Seconds from a change's last-update time to the moment a reader sees it."""
+    """Seconds from a change's last-update time to the moment a reader sees it.
+
+    stolen, stolen_worst: the shares of the machine that its host gave to others meanwhile, and in the worst ten seconds of it.
+    """
 
     p50_s: float
     p90_s: float
@@ -33,6 +37,8 @@ class Latency(NamedTuple):
     max_s: float
     samples: int
     rate: float
+    stolen: float
+    stolen_worst: float
 
 
 def measure(flow: Flow, flow_file: Path, topic: str, rate: float, seconds: float) -> Latency:
@@ -46,11 +52,13 @@ def measure(flow: Flow, flow_file: Path, topic: str, rate: float, seconds: float
     with FlowProcess(flow_file, environment={"JAVA_TOOL_OPTIONS": ""}) as driver:
         driver.wait_for(lambda lines: any(line["kind"] == "started" for line in lines), "the flow to start")
         watcher.start()
-        _produce(flow.source.servers, topic, rate, seconds, watcher)
-        watcher.finish()
+        with Steal() as steal:
+            began = time.monotonic()
+            _produce(flow.source.servers, topic, rate, seconds, watcher)
+            watcher.finish()
     found = sorted(watcher.seen[len(watcher.seen) // 2 :])
     at = [found[min(len(found) - 1, int(len(found) * share))] for share in (0.50, 0.90, 0.99)]
-    return Latency(*at, found[-1], len(found), rate)
+    return Latency(*at, found[-1], len(found), rate, *steal.since(began + seconds / 2))
 
 
 def _produce(bootstrap: str, topic: str, rate: float, seconds: float, watcher: "_Watcher") -> None:
