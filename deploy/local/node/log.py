@@ -17,6 +17,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LOG_MAGIC = b"MRNLOG01"
@@ -110,7 +111,11 @@ class Log:
                 size += len(block)
                 yield
             self._write(fd, _block(END_OF_SNAPSHOT))
-            os.fsync(fd)
+            with ThreadPoolExecutor(1) as aside:  # a disk may take a second
+                synced = aside.submit(os.fsync, fd)
+                while not synced.done():
+                    yield
+                synced.result()
         finally:
             os.close(fd)
         unfinished.replace(self.folder / f"snapshot-{number}")

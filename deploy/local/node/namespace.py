@@ -19,7 +19,8 @@ from deploy.local.node.sindex import SecondaryIndex
 from deploy.local.node.wire import EPOCH_S, OP_WRITE, name_bytes, op_bytes, parse_ops
 
 PARTITIONS = 4096
-SNAPSHOT_STEP_RECORDS = 2000
+SNAPSHOT_STEP_RECORDS = 200
+"""Some two milliseconds, in which nobody is answered."""
 _pack_put = entries.PUT.pack
 _new = tuple.__new__
 
@@ -250,15 +251,16 @@ class Namespace:
         self.log.close()
 
     def _snapshot_entries(self) -> Iterator[list[bytes]]:
-        head = [entries.text_entry(Kind.CLOCK, self._clock_ms, "")]
-        head += [entries.text_entry(Kind.TRUNCATE, lut_ms, name) for name, lut_ms in self.truncated_ms.items()]
-        head += [entries.text_entry(Kind.INDEX_CREATE, 0, index.to_json()) for index in self.indexes.values()]
-        for image in self.deleted.values():
+        step = [entries.text_entry(Kind.CLOCK, self._clock_ms, "")]
+        step += [entries.text_entry(Kind.TRUNCATE, lut_ms, name) for name, lut_ms in self.truncated_ms.items()]
+        step += [entries.text_entry(Kind.INDEX_CREATE, 0, index.to_json()) for index in self.indexes.values()]
+        for image in list(self.deleted.values()):
             flags = (entries.DURABLE if image.durable else 0) | (entries.EXPIRED if image.kind == "expire" else 0)
             gone = Delete(image.digest, image.generation, image.lut_ms, flags, image.set_name, image.key)
-            head.append(entries.delete_entry(gone))
-        yield head
-        step: list[bytes] = []
+            step.append(entries.delete_entry(gone))
+            if len(step) >= SNAPSHOT_STEP_RECORDS:
+                yield step
+                step = []
         for part in self.partitions:
             for digest, record in part.items():
                 ops = b"".join(op_bytes(OP_WRITE, name, particle) for name, particle in record.bins.items())

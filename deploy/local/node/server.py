@@ -19,6 +19,8 @@ from deploy.local.node.info import OWN_PREFIX, Info
 from deploy.local.node.namespace import PARTITIONS, Namespace
 
 NSUP_PARTITIONS_PER_TURN = 256
+SNAPSHOT_REST, SNAPSHOT_LEAST_REST_S = 3.0, 0.002
+"""After a step of a snapshot the node answers clients for so many times as long, and for so long at least."""
 _SECURITY_CODES = {"off": 52, "refuse": 51}
 
 
@@ -352,8 +354,10 @@ class Node:
         while True:
             await asyncio.sleep(0.5)
             for namespace in self.stored.values():
+                began_s = self.loop.time()
                 while namespace.snapshot_step():
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(max(SNAPSHOT_LEAST_REST_S, SNAPSHOT_REST * (self.loop.time() - began_s)))
+                    began_s = self.loop.time()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

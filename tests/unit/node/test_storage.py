@@ -1,6 +1,7 @@
 """What survives: log, snapshot, torn tail, truncation, expiry, several namespaces."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,63 @@ def test_writes_during_a_snapshot_are_all_there(node: Local, monkeypatch: pytest
     before = state(node)
     node.reopen(clean=False)
     assert state(node) == before
+
+
+def test_the_disk_may_take_its_time_over_a_snapshot(node: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, may_end = threading.Event(), threading.Event()
+
+    def slow_disk(fd: int) -> None:
+        asked.set()
+        assert may_end.wait(60)
+
+    monkeypatch.setattr("deploy.local.node.log.os.fsync", slow_disk)
+    fill(node)
+    steps = snapshot(node)
+    for _ in steps:
+        if asked.is_set():
+            break
+    node.put(0, {"meanwhile": 1})
+    assert next(steps, "over") is None, "not done before the disk is"
+    assert (node.folder / "test" / "snapshot-1.tmp").exists()
+    may_end.set()
+    for _ in steps:
+        pass
+    assert sorted(path.name for path in (node.folder / "test").iterdir()) == ["log-1", "snapshot-1"]
+    before = state(node)
+    node.reopen()
+    assert state(node) == before
+
+
+def test_a_disk_that_fails_fails_the_snapshot(node: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("deploy.local.node.log.os.fsync", full)
+    fill(node)
+    before = state(node)
+    with pytest.raises(OSError, match="no space left"):
+        for _ in snapshot(node):
+            pass
+    node.reopen(clean=False)
+    assert state(node) == before
+
+
+def test_many_deletes_are_several_steps(node: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.local.node.namespace.SNAPSHOT_STEP_RECORDS", 5)
+    for number in range(40):
+        node.put(number, {"a": number})
+        node.remove(number)
+    for turn, _ in enumerate(snapshot(node)):
+        if turn == 1:
+            node.put(39, {"again": 1})  # its delete is still to be written
+        if turn == 2:
+            node.put(0, {"again": 1})  # its delete is written
+            node.remove(0)
+    assert turn >= 7
+    before, deleted = state(node), dict(node.test.deleted)
+    assert len(before) == 1
+    node.reopen()
+    assert state(node) == before and dict(node.test.deleted) == deleted
 
 
 def test_a_kill_during_a_snapshot_loses_nothing(node: Local, monkeypatch: pytest.MonkeyPatch) -> None:
