@@ -65,7 +65,9 @@ def compare(
     now_s: float,
     tolerance_s: float,
 ) -> tuple[Tally, list[Finding]]:
-    """Every record of either side. Expiries may differ by `tolerance_s`; a record that close to expiring may be gone already."""
+    """Every record of either side. Expiries may differ by `tolerance_s`, beside what a scan leaves open; a record that close to
+    expiring may be gone already.
+    """
     findings: list[Finding] = []
     equal = limited = 0
     for digest, wanted in expected.items():
@@ -92,7 +94,7 @@ def _one(wanted: StoredRecord, other: StoredRecord, form: Form, tolerance_s: flo
         return Finding(Difference.SET, wanted.digest, wanted.set, f"found in set {other.set!r}"), False
     if wanted.user_key is not None and not same_value(wanted.user_key, other.user_key):
         return Finding(Difference.USER_KEY, wanted.digest, wanted.set, f"found {type(other.user_key).__name__}"), False
-    if not _same_expiry(wanted.expiry_s, other.expiry_s, tolerance_s):
+    if not _same_expiry(wanted, other, tolerance_s):
         return Finding(Difference.EXPIRY, wanted.digest, wanted.set, f"{wanted.expiry_s} against {other.expiry_s}"), False
     by_form = False
     differing = []
@@ -223,14 +225,14 @@ def _typed(key: Any) -> tuple[str, Any]:
     return type(key).__name__, bytes(key) if isinstance(key, bytearray) else key
 
 
-def _same_expiry(a: float | None, b: float | None, tolerance_s: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    return abs(a - b) <= tolerance_s
+def _same_expiry(a: StoredRecord, b: StoredRecord, tolerance_s: float) -> bool:
+    if a.expiry_s is None or b.expiry_s is None:
+        return a.expiry_s is b.expiry_s
+    return a.expiry_s - a.earlier_s <= b.expiry_s + tolerance_s and b.expiry_s - b.earlier_s <= a.expiry_s + tolerance_s
 
 
 def _expiring(record: StoredRecord, now_s: float, tolerance_s: float) -> bool:
-    return record.expiry_s is not None and record.expiry_s <= now_s + tolerance_s
+    return record.expiry_s is not None and record.expiry_s - record.earlier_s <= now_s + tolerance_s
 
 
 def _names(record: StoredRecord) -> str:

@@ -20,7 +20,8 @@ class StoredRecord(NamedTuple):
     """A record as a reader finds it. Bins the mirror keeps for itself are left out.
 
     set:      None when the record has none. user_key: None when it is not stored.
-    expiry_s: seconds since 1970 by this machine's clock, to the second; None for never.
+    expiry_s: seconds since 1970 by this machine's clock, to the second; None for never. earlier_s: it may be so much earlier,
+    for a server says how long a record has still to live, and not when during a scan it looked.
     """
 
     digest: bytes
@@ -28,6 +29,7 @@ class StoredRecord(NamedTuple):
     user_key: int | str | bytes | None
     bins: dict[str, Any]
     expiry_s: float | None
+    earlier_s: float = 0.0
 
 
 def scan_partitions(config: ClientConfig, namespace: str, first: int, count: int) -> Iterator[StoredRecord]:
@@ -37,6 +39,7 @@ def scan_partitions(config: ClientConfig, namespace: str, first: int, count: int
     """
     query = client_for(config).query(namespace)
     policy = {"partition_filter": {"begin": first, "count": count}, "total_timeout": 0, "max_retries": 3}
+    began_s = time.time()
     try:
         rows = query.results(policy=policy)
     except ex.AerospikeError as error:
@@ -49,7 +52,7 @@ def scan_partitions(config: ClientConfig, namespace: str, first: int, count: int
     for (_, set_name, user_key, digest), meta, bins in rows:
         kept = {name: value for name, value in bins.items() if not name.startswith(PRIVATE_BIN_PREFIX)}
         expiry_s = None if meta["ttl"] == _NEVER else now_s + meta["ttl"]
-        yield StoredRecord(bytes(digest), set_name or None, _plain_key(user_key), kept, expiry_s)
+        yield StoredRecord(bytes(digest), set_name or None, _plain_key(user_key), kept, expiry_s, max(0.0, now_s - began_s))
 
 
 def _plain_key(user_key: Any) -> int | str | bytes | None:

@@ -24,6 +24,21 @@ def test_bins_are_compared_where_there_are_any() -> None:
     assert found(record(), record(bins={}), bins=False) == []
 
 
+def test_expiries_differ_only_where_the_scans_leave_no_doubt() -> None:
+    late = record(expiry_s=NOW_S + 110)
+    assert found(record(), late, bins=True) == [Difference.EXPIRY]
+    assert found(record(), late._replace(earlier_s=6.9), bins=True) == [Difference.EXPIRY]
+    assert found(record(), late._replace(earlier_s=7.1), bins=True) == []
+    assert found(late._replace(earlier_s=7.1), record(), bins=True) == []
+    assert found(record(earlier_s=50.0), late, bins=True) == [Difference.EXPIRY], "it may be earlier, not later"
+
+
+def test_what_may_have_expired_during_the_scan_may_be_missing() -> None:
+    soon = record(expiry_s=NOW_S + 10)
+    assert found(soon, None, bins=True) == [Difference.MISSING]
+    assert found(soon._replace(earlier_s=7.1), None, bins=True) == []
+
+
 def test_all_the_rest_is_compared_anyhow() -> None:
     assert found(record(), record(expiry_s=None), bins=False) == [Difference.EXPIRY]
     assert found(record(), record(user_key=None), bins=False) == [Difference.USER_KEY]

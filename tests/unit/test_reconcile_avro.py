@@ -14,8 +14,7 @@ TEXT = '{"type": "Point", "coordinates": [8.50, 47.4]}'
 
 
 def record(value: Any) -> StoredRecord:
-    fields = {"digest": DIGEST, "set": None, "user_key": None, "bins": {"a": value}, "expiry_s": None}
-    return StoredRecord(**{name: fields.get(name) for name in StoredRecord._fields})
+    return StoredRecord(DIGEST, None, None, {"a": value}, None)
 
 
 def judged(source: Any, mirror: Any, *, avro: bool = True) -> str:
