@@ -190,9 +190,8 @@ def with_jars(settings: Mapping[str, str], jars: Path | None = None) -> dict[str
     paths = jar_paths(jars)
     given = {"spark.jars": ",".join(str(path) for path in paths), **settings}
     jar = next((path for path in paths if path.name.startswith("hadoop-bare-naked-local-fs")), None)
-    if (
-        jar is not None
-    ):  # spark-submit makes files before it reads spark.jars; whoever uses it, the archive's class path begins so
+    if jar is not None:
+        # spark-submit makes files before it reads spark.jars; whoever uses it, the archive's class path begins so.
         theirs = given.get("spark.driver.extraClassPath")
         given["spark.driver.extraClassPath"] = f"{theirs}{os.pathsep}{jar}" if theirs else str(jar)
     elif given.get(LOCAL_FILES) == _BARE_LOCAL_FILES:  # jars of the user's own; Hadoop's file system does the same, only slower

@@ -28,6 +28,14 @@ class DataInUse(Exception):
     """Another node runs on the data folder."""
 
 
+async def step_and_rest(step: Callable[[], bool], clock_s: Callable[[], float], rest: Callable[[float], Awaitable[None]]) -> None:
+    """Take steps as long as there are more; after each a rest in which clients are answered, SNAPSHOT_REST times as long."""
+    began_s = clock_s()
+    while step():
+        await rest(max(SNAPSHOT_LEAST_REST_S, SNAPSHOT_REST * (clock_s() - began_s)))
+        began_s = clock_s()
+
+
 class Connection(asyncio.Protocol):
     """One client connection: cuts frames, runs them one after the other, writes replies."""
 
@@ -354,10 +362,7 @@ class Node:
         while True:
             await asyncio.sleep(0.5)
             for namespace in self.stored.values():
-                began_s = self.loop.time()
-                while namespace.snapshot_step():
-                    await asyncio.sleep(max(SNAPSHOT_LEAST_REST_S, SNAPSHOT_REST * (self.loop.time() - began_s)))
-                    began_s = self.loop.time()
+                await step_and_rest(namespace.snapshot_step, self.loop.time, asyncio.sleep)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -1,5 +1,6 @@
 """What survives: log, snapshot, torn tail, truncation, expiry, several namespaces."""
 
+import asyncio
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from deploy.local.node.changes import DeletedImage, RecordImage
 from deploy.local.node.log import DamagedFile
+from deploy.local.node.server import SNAPSHOT_LEAST_REST_S, step_and_rest
 from tests.support.node_wire import INCR, TOUCH, WRITE, Local, batch_row, digest_of, op
 
 State = dict[bytes, tuple[object, ...]]
@@ -68,6 +70,30 @@ def snapshot(node: Local) -> Iterator[None]:
     while namespace.snapshot_step():
         yield
     namespace.config.snapshot_log_bytes = 1 << 40
+
+
+def test_clients_get_most_of_the_time_while_a_snapshot_is_taken() -> None:
+    now_s, turns = 0.0, list[tuple[str, float]]()
+    steps_s = iter([0.004, 0.0001, 0.020, 0.004])
+
+    def step() -> bool:
+        nonlocal now_s
+        took_s = next(steps_s, None)
+        if took_s is None:
+            return False
+        now_s += took_s
+        turns.append(("step", took_s))
+        return True
+
+    async def rest(for_s: float) -> None:
+        nonlocal now_s
+        now_s += for_s
+        turns.append(("rest", for_s))
+
+    asyncio.run(step_and_rest(step, lambda: now_s, rest))
+    assert [name for name, _ in turns] == ["step", "rest"] * 4
+    for (_, worked_s), (_, rested_s) in zip(turns[::2], turns[1::2], strict=True):
+        assert rested_s >= max(3 * worked_s, SNAPSHOT_LEAST_REST_S) - 1e-9
 
 
 def test_a_snapshot_replaces_the_log(node: Local) -> None:
