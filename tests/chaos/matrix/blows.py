@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
+from tests.chaos.matrix.running import DidNotHappen, Evidence, NotDefended, Running
 
 LEASE_S = 3.0
 ENDS_WITHIN_S = 60.0
@@ -136,7 +136,7 @@ class ReplaceDriver:
         except AssertionError as error:
             raise DidNotHappen(f"the driver that was replaced goes on\n{error}") from None
         if "E424" not in first.errors or len(first.of_kind("batch")) != said:
-            raise DidNotHappen(f"the driver that was replaced ended with status {status}\n{first.transcript()}")
+            raise NotDefended(f"the driver that was replaced ended with status {status}\n{first.transcript()}")
         return {**record, "took_over": second.of_kind("took_over")[0], "status_when_woken": status}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
+from tests.chaos.matrix.running import DidNotHappen, Evidence, NotDefended, Running
 
 SMALL_MB = 256
 BALLAST = "ballast"
@@ -119,7 +119,7 @@ class DamagedCheckpoint:
             if refused.running:
                 raise
         if refused.running:
-            raise DidNotHappen(f"{self.name}: not refused, the flow runs")
+            raise NotDefended(f"{self.name}: not refused, the flow runs")
         status = refused.wait()
         run.replayed = replayed  # this start repeats nothing
         found = re.search(r"\[(E\d{3})\]", refused.errors)

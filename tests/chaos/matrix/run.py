@@ -13,7 +13,7 @@ from tests.chaos.matrix.cluster import CONF, Cluster
 from tests.chaos.matrix.damage import small_disk
 from tests.chaos.matrix.facts import gather
 from tests.chaos.matrix.oracle import judge
-from tests.chaos.matrix.running import DidNotHappen, Evidence, Running
+from tests.chaos.matrix.running import DidNotHappen, Evidence, NotDefended, Running
 from tests.chaos.matrix.scenarios import Scenario
 from tests.chaos.matrix.site import site_in
 from tests.chaos.matrix.traffic import Traffic
@@ -81,7 +81,11 @@ def run_scenario(scenario: Scenario, number: int, seed: int, folder: Path, say: 
             traffic.start()
             for place, blow in enumerate(blows, 1):
                 at = time.monotonic()
-                evidence = blow.strike(run)
+                try:
+                    evidence = blow.strike(run)
+                except NotDefended as error:
+                    failed = str(error)
+                    evidence = {"not_defended": failed}
                 took = time.monotonic() - at
                 run.evidence.append({"blow": blow.name, "took_s": round(took, 2), **evidence})
                 say(f"{scenario.name} {number}: {place}/{len(blows)} {blow.name}: {took:.1f} s {_shown(evidence)}")
@@ -92,7 +96,7 @@ def run_scenario(scenario: Scenario, number: int, seed: int, folder: Path, say: 
             counts = {"lost": verdict.lost, "doubled": verdict.doubled, "wrong": verdict.wrong}
             problems = verdict.problems
         except DidNotHappen as error:
-            failed = str(error)
+            failed = "\n".join(filter(None, (failed, str(error))))
         finally:
             run.close()
     return Outcome(

@@ -37,6 +37,10 @@ class DidNotHappen(AssertionError):
     """A blow that did not fall, or a flow that did not get up again: the scenario proves nothing then, and fails."""
 
 
+class NotDefended(DidNotHappen):
+    """A blow that no defence noticed, and the flow goes on: the scenario fails, and the oracle says what that did."""
+
+
 class Running:
     """The state of one scenario. evidence: one entry per blow; kills: SIGKILLs that really happened.
 
@@ -201,4 +205,4 @@ class Running:
         self.driver = self._watch = None
 
 
-__all__ = ["DidNotHappen", "Evidence", "LANES", "Running"]
+__all__ = ["DidNotHappen", "Evidence", "LANES", "NotDefended", "Running"]
