@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,36 +81,30 @@ class FullDisk:
 
 @dataclass(frozen=True)
 class DamagedCheckpoint:
-    """A file of a lane's checkpoint is damaged while no driver runs. The start must be refused; then the file is put back.
+    """A lane's checkpoint, or a file of it, is damaged while no driver runs. The start must be refused; then all is put back.
 
-    what: `metadata`, `offsets` or `commits`, the newest file there. how: remove, truncate. code: of the refusal.
+    what: `metadata`, `offsets` or `commits`, the newest file there, or `all`. how: remove, truncate.
+    code, status: of the refusal, and what the start ends with.
     """
 
     lane: str
     what: str
     how: str
     code: str = "E4"
+    status: int = DECIDE
 
     @property
     def name(self) -> str:
         """What is damaged."""
-        return f"{self.lane}: {self.how} the last {self.what}"
+        return f"{self.lane}: {self.how} {'all of the checkpoint' if self.what == 'all' else f'the last {self.what}'}"
 
     def strike(self, run: Running) -> Evidence:
-        """Kill the driver between two batches, damage the file, see the refusal, put the file back."""
+        """Kill the driver between two batches, do the damage, see the refusal, undo the damage."""
         run.warm()
         run.require_driver(f"{self.lane}:{'after_plan' if self.what == 'offsets' and self.how == 'truncate' else 'after_commit'}")
         run.await_death(self.name)
         run.kills += 1
-        folder = run.site.checkpoint / self.lane
-        file = folder / self.what
-        if self.what != "metadata":
-            file /= str(max(int(path.name) for path in (folder / self.what).iterdir() if path.name.isdigit()))
-        kept = {path: path.read_bytes() for path in (file, file.with_name(f".{file.name}.crc")) if path.exists()}
-        for path in kept:
-            path.unlink()
-        if self.how == "truncate":
-            file.write_bytes(kept[file][: len(kept[file]) // 2])
+        damaged, undo = self._damage(run.site.checkpoint / self.lane)
         before, replayed = _tree(run.site.tables), run.replayed
         refused = run.require_driver()
         try:
@@ -124,13 +118,38 @@ class DamagedCheckpoint:
         run.replayed = replayed  # this start repeats nothing
         found = re.search(r"\[(E\d{3})\]", refused.errors)
         run.forget_driver()
-        if status != DECIDE or found is None or not found[1].startswith(self.code):
+        if status != self.status or found is None or not found[1].startswith(self.code):
             raise DidNotHappen(f"{self.name}: not refused: status {status}\n{refused.transcript()}")
         if _tree(run.site.tables) != before:
             raise DidNotHappen(f"{self.name}: the refused start wrote to a table")
-        for path, content in kept.items():
-            path.write_bytes(content)
-        return {"file": str(file.relative_to(run.site.checkpoint)), "refused": found[1]}
+        undo()
+        return {"file": str(damaged.relative_to(run.site.checkpoint)), "refused": found[1]}
+
+    def _damage(self, folder: Path) -> tuple[Path, Callable[[], None]]:
+        """Do it; what was damaged, and the function that makes it good again."""
+        if self.what == "all":
+            aside = folder.parent.with_name(f"{folder.name}-aside")
+            folder.rename(aside)
+
+            def bring_back() -> None:
+                shutil.rmtree(folder, ignore_errors=True)
+                aside.rename(folder)
+
+            return folder, bring_back
+        file = folder / self.what
+        if self.what != "metadata":
+            file /= str(max(int(path.name) for path in (folder / self.what).iterdir() if path.name.isdigit()))
+        kept = {path: path.read_bytes() for path in (file, file.with_name(f".{file.name}.crc")) if path.exists()}
+        for path in kept:
+            path.unlink()
+        if self.how == "truncate":
+            file.write_bytes(kept[file][: len(kept[file]) // 2])
+
+        def write_back() -> None:
+            for path, content in kept.items():
+                path.write_bytes(content)
+
+        return file, write_back
 
 
 @dataclass(frozen=True)

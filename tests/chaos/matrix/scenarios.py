@@ -165,13 +165,15 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             "checkpoint-damaged",
-            "kill -9, then a checkpoint file removed or torn: the start is refused, the file put back",
+            "kill -9, then a checkpoint or a file of it removed or torn: the start is refused, all is put back",
             (
                 DamagedCheckpoint("fast", "metadata", "remove"),
                 DamagedCheckpoint("fast", "offsets", "truncate"),
                 DamagedCheckpoint("bulk", "offsets", "remove"),
                 DamagedCheckpoint("bulk", "metadata", "truncate"),
                 DamagedCheckpoint("bulk", "commits", "truncate"),
+                DamagedCheckpoint("fast", "all", "remove", "E124", status=2),
+                DamagedCheckpoint("bulk", "all", "remove"),
             ),
         ),
     )
@@ -202,7 +204,7 @@ WITHOUT: dict[str, Scenario] = {
             (ReplaceDriver("fast:after_sink"),),
             flow_lines=f"lease: {{expiry_s: {LEASE_S}}}\n",
         ),
-        Scenario("start", "the guards of a start", (DamagedCheckpoint("bulk", "metadata", "remove"),)),
+        Scenario("start", "the guards of a start", (DamagedCheckpoint("bulk", "all", "remove"),)),
     )
 }
 """By defence: the little that shows what it is for, once it is switched off."""
