@@ -17,17 +17,26 @@ DIGEST_BYTES = 20
 _ripemd160 = hashlib.new("ripemd160").copy
 
 
-_text_hashers: dict[str | None, Callable[[], Any]] = {}
 _REMEMBERED = 10_000
 
 
-def _text_hasher(set_name: str | None) -> Callable[[], Any]:
-    """What makes a hasher that has the set name and the type byte of strings behind it: asked per message, and sets are few."""
-    hasher = _ripemd160()
-    hasher.update(f"{set_name or ''}\x03".encode())
-    if len(_text_hashers) < _REMEMBERED:
-        _text_hashers[set_name] = hasher.copy
-    return hasher.copy
+class _Hashers(dict[str | None, Callable[[], Any]]):
+    """By set name, what makes a hasher that has the name and a type byte behind it: asked per message, and sets are few."""
+
+    def __init__(self, type_byte: str) -> None:
+        super().__init__()
+        self._type_byte = type_byte
+
+    def __missing__(self, set_name: str | None) -> Callable[[], Any]:
+        hasher = _ripemd160()
+        hasher.update(f"{set_name or ''}{self._type_byte}".encode())
+        if len(self) < _REMEMBERED:
+            self[set_name] = hasher.copy
+        return hasher.copy
+
+
+_text_hasher = _Hashers("\x03")
+_integer_hasher = _Hashers("\x01")
 
 
 class KeyMismatch(ValueError):
@@ -37,17 +46,18 @@ class KeyMismatch(ValueError):
 def digest_of(set_name: str | None, user_key: UserKey) -> bytes:
     """The 20-byte digest of a record. Raises OverflowError for integers beyond 64 bits."""
     if isinstance(user_key, str):
-        hasher = (_text_hashers.get(set_name) or _text_hasher(set_name))()
+        hasher = _text_hasher[set_name]()
         hasher.update(user_key.encode())
-        return bytes(hasher.digest())
-    hasher = _ripemd160()
-    if isinstance(user_key, bytes):
+    elif isinstance(user_key, int):
+        hasher = _integer_hasher[set_name]()
+        hasher.update(user_key.to_bytes(8, "big", signed=True))
+    elif isinstance(user_key, bytes):
+        hasher = _ripemd160()
         hasher.update(f"{set_name or ''}\x04".encode() + user_key)
-    elif isinstance(user_key, float):
-        hasher.update(f"{set_name or ''}\x02".encode() + struct.pack(">d", user_key))
     else:
-        hasher.update(f"{set_name or ''}\x01".encode() + user_key.to_bytes(8, "big", signed=True))
-    return hasher.digest()
+        hasher = _ripemd160()
+        hasher.update(f"{set_name or ''}\x02".encode() + struct.pack(">d", user_key))
+    return hasher.digest()  # type: ignore[no-any-return]  # hashlib's hashers have no public type
 
 
 def resolve_user_key(set_name: str | None, user_key: UserKey, digest: bytes) -> UserKey:

@@ -18,7 +18,10 @@ class Refused(Exception):
 
 
 class Unusual(Exception):
-    """Not for the quick way: a list or map holds NaN or an infinity. The bytes after it were not looked at."""
+    """Not for the quick way: a list or map holds NaN or an infinity, or a branch is not written in one byte.
+
+    The bytes after it were not looked at.
+    """
 
 
 REFUSED = (Refused, IndexError, UnicodeDecodeError, struct.error, OverflowError)
@@ -34,12 +37,31 @@ def compiled(schema: AvroType) -> Compiled | None:
 
 
 def _varint(data: bytes, at: int, first: int) -> tuple[int, int]:
-    """A number whose first byte, before `at`, is not its last; still zigzag. And where it ends."""
-    number, shift = first & 0x7F, 7
+    """A number whose first byte, before `at`, is not its last; still zigzag. And where it ends.
+
+    Written out for the lengths that amounts and times have, without masks: the marks of bytes that go on are taken off as a sum.
+    """
+    b = data[at]
+    if b < 0x80:
+        return first + (b << 7) - 0x80, at + 1
+    c = data[at + 1]
+    if c < 0x80:
+        return first + (b << 7) + (c << 14) - 0x4080, at + 2
+    d = data[at + 2]
+    if d < 0x80:
+        return first + (b << 7) + (c << 14) + (d << 21) - 0x204080, at + 3
+    e = data[at + 3]
+    if e < 0x80:
+        return first + (b << 7) + (c << 14) + (d << 21) + (e << 28) - 0x10204080, at + 4
+    f = data[at + 4]
+    number = first + (b << 7) + (c << 14) + (d << 21) + (e << 28) + (f << 35) - 0x810204080
+    if f < 0x80:
+        return number, at + 5
+    number, shift, at = number - (0x80 << 35), 42, at + 5
     while True:
         byte = data[at]
         at += 1
-        number |= (byte & 0x7F) << shift
+        number += (byte & 0x7F) << shift
         if byte < 0x80:
             break
         shift += 7
@@ -50,8 +72,18 @@ def _varint(data: bytes, at: int, first: int) -> tuple[int, int]:
     return number, at
 
 
+def _no_branch(data: bytes, at: int, first: int, branches: int) -> None:
+    """No branch is written in the one byte before `at`. Raises Unusual when more bytes than need be write one, else Refused."""
+    if first > 0x7F:
+        number, _ = _varint(data, at, first)
+        if not number & 1 and number < 2 * branches:
+            raise Unusual
+    raise Refused
+
+
 _NAMES: dict[str, Any] = {
     "varint": _varint,
+    "no_branch": _no_branch,
     "double": struct.Struct("<d").unpack_from,
     "single": struct.Struct("<f").unpack_from,
     "Refused": Refused,
@@ -120,11 +152,12 @@ class _Maker:
             known = self._constant(kind.symbols)
             return [*_NUMBER, f"if b & 1 or b >= {2 * len(kind.symbols)}: raise Refused", assign.format(f"{known}[b >> 1]")]
         if kind.kind == "union":
-            lines, word = list(_NUMBER), "if"
+            wide = len(kind.inner) > 64  # else a branch is one byte, unless it is written longer than it need be
+            lines, word = list(_NUMBER if wide else _NUMBER[:2]), "if"
             for number, branch in enumerate(kind.inner):
                 lines += [f"{word} b == {2 * number}:", *_indented(self._value(branch, assign, nested=nested, nulls=nulls))]
                 word = "elif"
-            return [*lines, "else: raise Refused"]
+            return [*lines, "else: raise Refused" if wide else f"else: no_branch(v, p, b, {len(kind.inner)})"]
         return [f"x, p = {self._function(kind)}(v, p, n)", assign.format("x")]
 
     def _constant(self, value: Any) -> str:

@@ -12,7 +12,7 @@ from schemas.events import DELETE, WRITE
 from schemas.version import GENERATIONS, MAX_LUT_MS
 from schemas.xdr.metadata import LAST_EXP_S, OLDEST_LUT_MS
 from schemas.xdr.options import DecodeOptions
-from schemas.xdr.ordinary import Odd, Ordinary, quick_geojson
+from schemas.xdr.ordinary import Odd, Ordinary, made, quick_geojson
 from schemas.xdr.record_types import RecordTypes
 
 MakeOrdinary = Callable[[dict[str, Any], dict[str, Any]], Ordinary | None]
@@ -54,7 +54,7 @@ def ordinary_of(options: DecodeOptions) -> MakeOrdinary:
                 return None
         else:
             return None
-        return Ordinary(namespace, set_name or None, digest, user_key, op, gen, lut, exp_s, bins, durable)
+        return made((namespace, set_name or None, digest, user_key, op, gen, lut, exp_s, bins, durable))
 
     return make
 

@@ -20,7 +20,7 @@ from schemas.version import GENERATIONS, MAX_LUT_MS
 from schemas.xdr.message_pack import DURABLE, PARTICLES
 from schemas.xdr.metadata import LAST_EXP_S, OLDEST_LUT_MS
 from schemas.xdr.options import DecodeOptions
-from schemas.xdr.ordinary import DEEPEST, Odd, Ordinary, QuickRead, quick_geojson
+from schemas.xdr.ordinary import DEEPEST, Odd, Ordinary, QuickRead, made, quick_geojson
 from schemas.xdr.packed import BLOBS, GEOJSON, HLL, INT64_MAX
 from schemas.xdr.record_types import RecordTypes
 
@@ -71,12 +71,12 @@ def quick_message_pack(options: DecodeOptions) -> QuickRead:
                 return None
             set_name = set_name or None
             if value.startswith(_DELETE):
-                return Ordinary(namespace, set_name, digest, user_key, DELETE, gen, lut, None, {}, bool(flags & DURABLE))
+                return made((namespace, set_name, digest, user_key, DELETE, gen, lut, None, {}, bool(flags & DURABLE)))
             types = records.bins(namespace, set_name) if records.any_bins and not no_bins else None
             bins = _bins(entries, types)
             if no_bins:
                 bins = {}
-            return Ordinary(namespace, set_name, digest, user_key, WRITE, gen, lut, exp if exp > 0 else None, bins)
+            return made((namespace, set_name, digest, user_key, WRITE, gen, lut, exp if exp > 0 else None, bins, None))
         except (Odd, ValueError, TypeError, KeyError, IndexError, RecursionError):
             return None  # the thorough reader says what is the matter, if anything is
 

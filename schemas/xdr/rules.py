@@ -18,6 +18,7 @@ from schemas.xdr.ordinary import Ordinary
 from schemas.xdr.problem import SchemaStop, Undecodable
 from schemas.xdr.record_types import RecordTypes
 
+_REMEMBERED = 10_000
 _READ_KEY: dict[str, Callable[[str], UserKey]] = {"str": str, "int": int, "float": float, "blob": from_base64}
 
 
@@ -115,20 +116,27 @@ def _collision(record: RecordType, bins: list[Bin]) -> str:
     return "two bins have one name"
 
 
-class RulesOf:
-    """The rules for a record, found by namespace and set: one dictionary look per message."""
+class RulesOf(dict[tuple[str, str | None], Rules | None]):
+    """The rules for a record by its namespace and set; None when it is not taken. Without any record types all are.
+
+    Asked per message, so each answer is kept: a flow has few sets, and an unbounded number of names is not kept.
+    """
 
     def __init__(self, options: DecodeOptions) -> None:
+        super().__init__()
         self._types = RecordTypes(options.records)
         self._rules = [Rules(record, options.image) for record in options.records]
         self._for_all = None if options.records else Rules(RecordType(""), options.image)
 
-    def __call__(self, namespace: str, set_name: str | None) -> Rules | None:
-        """None when the record is not taken. Without any record types all are."""
+    def __missing__(self, place: tuple[str, str | None]) -> Rules | None:
         if self._for_all is not None:
-            return self._for_all
-        place = self._types.find(namespace, set_name)
-        return None if place is None else self._rules[place]
+            rules: Rules | None = self._for_all
+        else:
+            found = self._types.find(*place)
+            rules = None if found is None else self._rules[found]
+        if len(self) < _REMEMBERED:
+            self[place] = rules
+        return rules
 
 
 __all__ = ["Rules", "RulesOf"]

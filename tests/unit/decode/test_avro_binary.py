@@ -121,6 +121,7 @@ def test_damage_is_read_alike_both_ways(case: tuple[Any, Any], data: st.DataObje
 
 BLOCKS = {"type": "array", "items": "long"}
 MAP = {"type": "map", "values": "long"}
+WIDE = ["null", *({"type": "fixed", "name": f"F{size}", "size": size} for size in range(1, 70))]
 RECORD = {"type": "record", "name": "R", "fields": [{"name": "a", "type": ["null", "long"]}, {"name": "b", "type": "string"}]}
 ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
 
@@ -148,6 +149,7 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
         (RECORD, b"\x01\x02\x02x", "a: branch -1 of a union of 2"),
         (RECORD, b"\x04\x02\x02x", "a: branch 2 of a union of 2"),
         (RECORD, b"\x00\x04x", "b: 2 bytes are wanted"),
+        (WIDE, b"\x8c\x01", "branch 70 of a union of 70"),
         (BLOCKS, b"\x02\x02", "ends inside a number"),
         (BLOCKS, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02", "items in 1 bytes"),
         (BLOCKS, b"\x03\x06\x02\x04\x00", "a block that says it ends at byte 5"),
@@ -171,6 +173,8 @@ def test_bytes_that_are_no_value_say_where(schema: Any, data: bytes, why: str) -
         (RECORD, b"\x82\x80\x00\x01\x02x", {"a": -1, "b": "x"}),
         (BLOCKS, b"\x03\x04\x02\x04\x02\x06\x00", [1, 2, 3]),  # one block with its size, one without
         (MAP, b"\x01\x06\x02a\x02\x02\x02b\x04\x00", {"a": 1, "b": 2}),
+        (WIDE, b"\x84\x00xx", b"xx"),
+        (WIDE, b"\x8a\x01" + b"x" * 69, b"x" * 69),
         ("double", struct.pack("<d", -0.0), -0.0),
     ],
 )
