@@ -94,7 +94,9 @@ CLASS_ARCHIVE = "driver-classes.jsa"
 With it a driver starts, and works its first batch, in about two thirds of the time. A JVM of another build, or other jars,
 leave it unused. Source: https://docs.oracle.com/en/java/javase/17/vm/class-data-sharing.html
 """
-_QUIET_WHEN_UNUSED = "-Xlog:cds=off -Xlog:cds+dynamic=off"  # the JVM would say so on standard output, which belongs to Millrace
+_QUIET_WHEN_UNUSED = "-Xlog:cds=off -Xlog:cds+dynamic=off"
+_WARNS_ON_STDERR = "-Xlog:disable -Xlog:all=warning:stderr -XX:+DisplayVMOutputToStderr"
+"""A JVM prints warnings of its own, a full code cache for one, on standard output: that belongs to Millrace, and may be JSON."""
 
 _OF_THE_JVM = ("spark.driver.", "spark.jars", "spark.master", "spark.submit.", LOCAL_FILES)
 """Settings that must be on the JVM's command line: the file system's, because Hadoop keeps the first one it makes.
@@ -132,8 +134,8 @@ def resolve_settings(
         del settings[f"{_STREAMING}.checkpointFileManagerClass"]
     settings |= {name: str(value) for name, value in overrides.items()}
     quiet = f"-Dlog4j2.configurationFile={(Path(__file__).with_name('log4j2.xml')).as_uri()}"
-    if "log4j2.configurationFile" not in settings["spark.driver.extraJavaOptions"]:
-        settings["spark.driver.extraJavaOptions"] += f" {quiet}"
+    options = f"{_WARNS_ON_STDERR} {settings['spark.driver.extraJavaOptions']}"  # first: the last word on a log is the flow's
+    settings["spark.driver.extraJavaOptions"] = options if "log4j2.configurationFile" in options else f"{options} {quiet}"
     return settings
 
 

@@ -1,7 +1,9 @@
 """What Millrace chooses of Spark's settings: the flow's own win, and what suits one machine is chosen for one machine only."""
 
+import subprocess
 from pathlib import Path
 
+import pyspark
 import pytest
 
 from pipelines.session import LOCAL_FILES, ON_ONE_MACHINE, resolve_settings, with_jars
@@ -47,3 +49,18 @@ def test_a_file_system_whose_jar_is_not_there_is_not_asked_for(tmp_path: Path) -
     settings = with_jars(resolve_settings({}, "local[4]"), tmp_path)
     assert LOCAL_FILES not in settings and "spark.driver.extraClassPath" not in settings
     assert with_jars(resolve_settings({LOCAL_FILES: "mine"}, "local[4]"), tmp_path)[LOCAL_FILES] == "mine"
+
+
+def test_what_the_jvm_says_itself_is_not_on_standard_output() -> None:
+    """There it would stand among the lines of `--output json`. A JVM whose code cache is too small says so in three ways."""
+    options = resolve_settings({}, "local[4]")["spark.driver.extraJavaOptions"].split()
+    small = ["-XX:ReservedCodeCacheSize=2496k", "-XX:TieredStopAtLevel=1", "-XX:CompileThresholdScaling=0.01"]
+    command = ["java", *options, *small, "-cp", f"{Path(pyspark.__file__).parent}/jars/*", "org.apache.spark.deploy.SparkSubmit"]
+    said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert "CodeCache is full" in said.stderr, "the case is not the one it should be"
+    assert said.stdout == ""
+
+
+def test_the_flow_has_the_last_word_on_what_the_jvm_logs() -> None:
+    options = resolve_settings({"spark.driver.extraJavaOptions": "-Xlog:gc:stdout"}, "local[4]")["spark.driver.extraJavaOptions"]
+    assert options.split().index("-Xlog:gc:stdout") > options.split().index("-Xlog:all=warning:stderr")
