@@ -46,9 +46,19 @@ class MirrorIdentity:
         """Refuse (Terminal E436) a mirror without the remembered identity when the lane has `progressed`: planned a batch.
 
         A mirror that has none is given one; a new checkpoint, or one from before mirrors had identities, takes the one it finds.
-        remember: False looks only, and writes nothing. Raises Retryable E210, ConfigError E120, Terminal E421 for a damaged file.
+        Asked again, for a restart, a mirror that asks for less (E211) is let pass: the batch then waits at the pace it takes, and
+        goes on sooner than a lane that is restarted with growing pauses. The next look is after that batch.
+        remember: False looks only, and writes nothing.
+        Raises Retryable E210 and E211, ConfigError E120, Terminal E421 for a damaged file.
         """
-        known, found = self._remembered().get(self._output), self._mirror.identity(self._flow)
+        known = self._remembered().get(self._output)
+        try:
+            found = self._mirror.identity(self._flow)
+        except Retryable as why:
+            if self._known is None or why.code != "E211":
+                raise
+            self._seen_at = float("-inf")
+            return
         if known is not None and progressed:
             self._require(known, found)
         if not remember:

@@ -157,7 +157,8 @@ _KINDS = (
     ErrorKind(
         "E211",
         "Aerospike overloaded",
-        "The cluster kept answering device overload, quota exceeded or key busy until the batch's deadline.",
+        "The cluster kept answering device overload, quota exceeded or key busy until the batch's deadline, or answered so when "
+        "a start asked for the mirror's identity.",
         "The runner retries with back-off; writers probe with small calls until the cluster takes some. Add capacity, or see "
         "what else loads the cluster.",
     ),

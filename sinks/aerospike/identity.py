@@ -14,6 +14,7 @@ import aerospike
 from aerospike import exception as ex
 
 from schemas.errors import MillraceError, Retryable
+from sinks.aerospike.classify import Answer, answer
 from sinks.aerospike.config import MirrorConfig
 from sinks.aerospike.connection import client_for
 from sinks.aerospike.probe import explained
@@ -34,7 +35,7 @@ def read_identity(config: MirrorConfig, flow: str, looks: int = _LOOKS) -> Ident
     """The identity of the mirror `config` names for `flow`, or None when it has none.
 
     "Not there" is believed only after `looks` looks a second apart: a cluster that is putting itself together says so, too.
-    Raises Retryable E210 when no node answers, ConfigError E120 when we may not read.
+    Raises Retryable E210 when no node answers, E211 when one asks for less; ConfigError E120 when we may not read.
     """
     client = client_for(config.client)
     for look in range(looks):
@@ -73,8 +74,11 @@ def give_identity(config: MirrorConfig, flow: str) -> Identity:
 def _judged(error: ex.AerospikeError, config: MirrorConfig) -> MillraceError:
     """As a probe's error; but here nothing is wrong with the request, so the client's own codes mean a cluster that is away."""
     code = -1 if error.code is None else error.code
+    where = {"output": config.name, "namespace": config.namespace}
+    if answer(code) is Answer.SLOW_DOWN:
+        return Retryable("E211", f"the cluster asks for less: {error.msg} (code {code})", **where)
     if code < 0:
-        return Retryable("E210", f"no answer: {error.msg} (code {code})", output=config.name, namespace=config.namespace)
+        return Retryable("E210", f"no answer: {error.msg} (code {code})", **where)
     return explained(error, config)
 
 

@@ -34,6 +34,9 @@ def test_truncation_and_a_restart_without_data_are_noticed_and_one_with_data_is_
         assert given is not None and mirror.identity("another") is None
         assert mirror.give_identity("flow") == given, "given once"
         assert [row.set for row in scan_partitions(mirror.config.client, "mirror", 0, 4096)] == ["_mr_tomb"], "no set of data"
+        reader(mirror).info_all("millrace-fault:name=quota;namespace=mirror;times=1")
+        with pytest.raises(Retryable, match=r"E211.*asks for less"):
+            start()
         node.kill()
         noticed, give_up = False, time.monotonic() + 60
         while not noticed:  # the last look is made by a client that knows that no node is left

@@ -17,12 +17,15 @@ class Mirror:
         self.carries: Identity | None = None
         self.given = 0
         self.away = False
+        self.overloaded = False
         self.asked = 0
 
     def identity(self, flow: str) -> Identity | None:
         self.asked += 1
         if self.away:
             raise Retryable("E210", "away")
+        if self.overloaded:
+            raise Retryable("E211", "asks for less")
         return self.carries
 
     def give_identity(self, flow: str) -> Identity:
@@ -124,6 +127,17 @@ def test_a_mirror_that_does_not_answer_in_a_run_is_asked_again_with_the_next_bat
     bench.mirror.away = True
     with pytest.raises(Retryable):
         bench.another_start().require_same(progressed=True)
+
+
+def test_a_lane_is_not_kept_from_restarting_by_an_overload_and_looks_after_its_batch(bench: Bench) -> None:
+    bench.same.require_still_same()
+    bench.mirror.overloaded = True
+    bench.same.require_same(progressed=True)
+    with pytest.raises(Retryable, match="E211"):
+        bench.another_start().require_same(progressed=True)  # of a driver that has never seen the mirror
+    bench.mirror.overloaded, bench.mirror.carries = False, None
+    with pytest.raises(Terminal, match="E436"):
+        bench.same.require_still_same()  # within a second of the last look
 
 
 def test_a_damaged_memory_is_named(bench: Bench) -> None:
