@@ -9,7 +9,7 @@ import struct
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 from schemas.events import UserKey
 
@@ -17,26 +17,12 @@ DIGEST_BYTES = 20
 _ripemd160 = hashlib.new("ripemd160").copy
 
 
-_REMEMBERED = 10_000
-
-
-class _Hashers(dict[str | None, Callable[[], Any]]):
-    """By set name, what makes a hasher that has the name and a type byte behind it: asked per message, and sets are few."""
-
-    def __init__(self, type_byte: str) -> None:
-        super().__init__()
-        self._type_byte = type_byte
-
-    def __missing__(self, set_name: str | None) -> Callable[[], Any]:
-        hasher = _ripemd160()
-        hasher.update(f"{set_name or ''}{self._type_byte}".encode())
-        if len(self) < _REMEMBERED:
-            self[set_name] = hasher.copy
-        return hasher.copy
-
-
-_text_hasher = _Hashers("\x03")
-_integer_hasher = _Hashers("\x01")
+@lru_cache(maxsize=10_000)
+def _begun(set_name: str | None, type_byte: str) -> Callable[[], "hashlib._Hash"]:
+    """What makes a hasher that has the set name and a type byte behind it: asked per message, and sets are few."""
+    hasher = _ripemd160()
+    hasher.update(f"{set_name or ''}{type_byte}".encode())
+    return hasher.copy
 
 
 class KeyMismatch(ValueError):
@@ -46,18 +32,16 @@ class KeyMismatch(ValueError):
 def digest_of(set_name: str | None, user_key: UserKey) -> bytes:
     """The 20-byte digest of a record. Raises OverflowError for integers beyond 64 bits."""
     if isinstance(user_key, str):
-        hasher = _text_hasher[set_name]()
-        hasher.update(user_key.encode())
+        type_byte, raw = "\x03", user_key.encode()
     elif isinstance(user_key, int):
-        hasher = _integer_hasher[set_name]()
-        hasher.update(user_key.to_bytes(8, "big", signed=True))
+        type_byte, raw = "\x01", user_key.to_bytes(8, "big", signed=True)
     elif isinstance(user_key, bytes):
-        hasher = _ripemd160()
-        hasher.update(f"{set_name or ''}\x04".encode() + user_key)
+        type_byte, raw = "\x04", user_key
     else:
-        hasher = _ripemd160()
-        hasher.update(f"{set_name or ''}\x02".encode() + struct.pack(">d", user_key))
-    return hasher.digest()  # type: ignore[no-any-return]  # hashlib's hashers have no public type
+        type_byte, raw = "\x02", struct.pack(">d", user_key)
+    hasher = _begun(set_name, type_byte)()
+    hasher.update(raw)
+    return hasher.digest()
 
 
 def resolve_user_key(set_name: str | None, user_key: UserKey, digest: bytes) -> UserKey:

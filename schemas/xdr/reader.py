@@ -29,7 +29,7 @@ from schemas.xdr.ordinary import Ordinary, QuickRead, quick_flat_json, quick_typ
 from schemas.xdr.parts import Part, Parts, json_parts
 from schemas.xdr.problem import SchemaStop, Undecodable
 from schemas.xdr.quick_message_pack import quick_message_pack
-from schemas.xdr.rules import RulesOf
+from schemas.xdr.rules import rules_by_record
 from schemas.xdr.schema_source import SchemaSource
 from schemas.xdr.typed_json import TypedJson
 
@@ -166,7 +166,7 @@ class Reader:
             raise ConfigError("E101", f"no decoder for format {options.format!r}; there are: {', '.join(sorted(FORMATS))}")
         self._thorough, self.quick, self._parts = encoding(options, schemas)
         self._whole = _no_message_itself if options.wrapped_in else self.quick
-        self._rules_of = RulesOf(options)
+        self._rules_of = rules_by_record(options)
 
     def read(self, value: bytes | None, key: bytes | None = None) -> list[Read]:
         """One message in the normal form, or several when the value holds several."""
@@ -193,7 +193,7 @@ class Reader:
             if found is None:
                 odd.append(row)
                 continue
-            rules = rules_of[found[:2]]  # namespace and set
+            rules = rules_of(found.namespace, found.set)
             if rules is None:
                 unselected += 1
                 continue
@@ -243,7 +243,7 @@ class Reader:
         odd: list[int] = []
         for row, value in enumerate(values):
             found = quick(value) if value is not None else None
-            rules = None if found is None else rules_of[found[:2]]
+            rules = None if found is None else rules_of(found.namespace, found.set)
             if found is not None:
                 found = found._replace(bins={}) if rules is None else rules.ordinary(found)
             if found is None:
@@ -291,7 +291,7 @@ class Reader:
 
     def _odd_part(self, row: int, element: int, part: Part, key: bytes | None) -> _Odd:
         ordinary = self.quick(part) if isinstance(part, bytes) else None
-        rules = None if ordinary is None else self._rules_of[ordinary.namespace, ordinary.set]
+        rules = None if ordinary is None else self._rules_of(ordinary.namespace, ordinary.set)
         if ordinary is not None and rules is not None:
             ordinary = rules.ordinary(ordinary)
         if ordinary is not None:
@@ -302,7 +302,7 @@ class Reader:
         """What a record type makes of a message, and whether its record is taken."""
         if read.error is not None:
             return read, True
-        rules = self._rules_of[read.metadata.namespace or "", read.metadata.set]
+        rules = self._rules_of(read.metadata.namespace or "", read.metadata.set)
         return (read, False) if rules is None else (rules.reading(read), True)
 
     def _apart(self, value: bytes | None) -> Sequence[Part] | None:

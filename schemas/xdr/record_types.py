@@ -1,12 +1,11 @@
 """The record types of a flow, found by a record's namespace and set: which is it of, and which types do its bins have?"""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from schemas.bins import BinType
 from schemas.xdr.options import RecordType, TypeChange
 from schemas.xdr.problem import SchemaStop, Undecodable
-
-_REMEMBERED = 10_000
 
 
 class Declared(dict[str, BinType]):
@@ -32,13 +31,14 @@ _NOTHING = Declared()
 class RecordTypes:
     """Asked per message, so each answer is kept: a flow has few sets, and an unbounded number of names is not kept.
 
+    find:     the place of the first record type that fits a namespace and set; None when there is none.
     any_bins: whether any record type declares bins.
     """
 
     def __init__(self, records: tuple[RecordType, ...]) -> None:
         self._records = records
         self._declared = {place: _declared(record) for place, record in enumerate(records)}
-        self._known: dict[tuple[str, str | None], int | None] = {}
+        self.find = lru_cache(maxsize=10_000)(self._find)
         self.any_bins = any(record.bins for record in records)
 
     def bins(self, namespace: str, set_name: str | None) -> Declared:
@@ -48,16 +48,9 @@ class RecordTypes:
         found = self.find(namespace, set_name)
         return _NOTHING if found is None else self._declared[found]
 
-    def find(self, namespace: str, set_name: str | None) -> int | None:
-        """The place of the first record type that fits the record; None when there is none."""
-        try:
-            return self._known[namespace, set_name]
-        except KeyError:
-            fitting = (place for place, record in enumerate(self._records) if record.fits(namespace, set_name))
-            found = next(fitting, None)
-            if len(self._known) < _REMEMBERED:
-                self._known[namespace, set_name] = found
-            return found
+    def _find(self, namespace: str, set_name: str | None) -> int | None:
+        fitting = (place for place, record in enumerate(self._records) if record.fits(namespace, set_name))
+        return next(fitting, None)
 
 
 def _declared(record: RecordType) -> Declared:

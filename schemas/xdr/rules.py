@@ -6,6 +6,7 @@ is not is read again thoroughly, and decided here with words for people.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from schemas.base64_text import from_base64, to_base64
 from schemas.bins import NULL_TYPE
@@ -18,7 +19,6 @@ from schemas.xdr.ordinary import Ordinary
 from schemas.xdr.problem import SchemaStop, Undecodable
 from schemas.xdr.record_types import RecordTypes
 
-_REMEMBERED = 10_000
 _READ_KEY: dict[str, Callable[[str], UserKey]] = {"str": str, "int": int, "float": float, "blob": from_base64}
 
 
@@ -116,27 +116,23 @@ def _collision(record: RecordType, bins: list[Bin]) -> str:
     return "two bins have one name"
 
 
-class RulesOf(dict[tuple[str, str | None], Rules | None]):
-    """The rules for a record by its namespace and set; None when it is not taken. Without any record types all are.
-
-    Asked per message, so each answer is kept: a flow has few sets, and an unbounded number of names is not kept.
-    """
-
-    def __init__(self, options: DecodeOptions) -> None:
-        super().__init__()
-        self._types = RecordTypes(options.records)
-        self._rules = [Rules(record, options.image) for record in options.records]
-        self._for_all = None if options.records else Rules(RecordType(""), options.image)
-
-    def __missing__(self, place: tuple[str, str | None]) -> Rules | None:
-        if self._for_all is not None:
-            rules: Rules | None = self._for_all
-        else:
-            found = self._types.find(*place)
-            rules = None if found is None else self._rules[found]
-        if len(self) < _REMEMBERED:
-            self[place] = rules
-        return rules
+RulesOf = Callable[[str, str | None], Rules | None]
+"""The rules for a record by its namespace and set; None when it is not taken. Without any record types all are."""
 
 
-__all__ = ["Rules", "RulesOf"]
+def rules_by_record(options: DecodeOptions) -> RulesOf:
+    """What finds the rules of one flow; asked per message, and a flow has few sets."""
+    if not options.records:
+        for_all = Rules(RecordType(""), options.image)
+        return lambda namespace, set_name: for_all
+    types, rules = RecordTypes(options.records), [Rules(record, options.image) for record in options.records]
+
+    @lru_cache(maxsize=10_000)
+    def rules_of(namespace: str, set_name: str | None) -> Rules | None:
+        place = types.find(namespace, set_name)
+        return None if place is None else rules[place]
+
+    return rules_of
+
+
+__all__ = ["Rules", "RulesOf", "rules_by_record"]

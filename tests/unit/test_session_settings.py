@@ -6,6 +6,7 @@ from pathlib import Path
 import pyspark
 import pytest
 
+from deploy.local.java import java_command
 from pipelines.session import LOCAL_FILES, ON_ONE_MACHINE, resolve_settings, with_jars
 
 
@@ -55,7 +56,14 @@ def test_what_the_jvm_says_itself_is_not_on_standard_output() -> None:
     """There it would stand among the lines of `--output json`. A JVM whose code cache is too small says so in three ways."""
     options = resolve_settings({}, "local[4]")["spark.driver.extraJavaOptions"].split()
     small = ["-XX:ReservedCodeCacheSize=2496k", "-XX:TieredStopAtLevel=1", "-XX:CompileThresholdScaling=0.01"]
-    command = ["java", *options, *small, "-cp", f"{Path(pyspark.__file__).parent}/jars/*", "org.apache.spark.deploy.SparkSubmit"]
+    command = [
+        java_command(),
+        *options,
+        *small,
+        "-cp",
+        f"{Path(pyspark.__file__).parent}/jars/*",
+        "org.apache.spark.deploy.SparkSubmit",
+    ]
     said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     assert "CodeCache is full" in said.stderr, "the case is not the one it should be"
     assert said.stdout == ""
